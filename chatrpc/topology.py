@@ -1,0 +1,146 @@
+"""Names and arguments of every queue and exchange, in one place.
+
+::
+
+    client ──▶ chatrpc.req ──(service)──▶ chatrpc.req.chat ──▶ server
+    client ◀── chatrpc.reply.guest.laptop-1f0c… ◀──(default exchange)── server
+                 chatrpc.req.chat ──▶ chatrpc.dead ──▶ chatrpc.dead.chat
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+REQUESTS = "chatrpc.req"
+DEAD = "chatrpc.dead"
+DIRECT_REPLY = "amq.rabbitmq.reply-to"
+
+DELIVERY_LIMIT = 10
+"""How often a request may come back before it is given up.
+
+Every return counts, also that of a request which was only prefetched.
+"""
+
+REPLY_EXPIRES = 60_000
+"""Milliseconds that replies are kept for a client that has gone."""
+
+_SERVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+
+Argument = str | int | bool
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """An exchange to declare; all of ours are durable."""
+
+    name: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A queue to declare; all of ours are durable."""
+
+    name: str
+    arguments: Mapping[str, Argument] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """A route from an exchange to a queue."""
+
+    exchange: str
+    queue: str
+    key: str = ""
+    arguments: Mapping[str, Argument] = field(default_factory=dict)
+
+
+Declaration = Exchange | Queue | Binding
+
+
+def check_service(service: str) -> str:
+    """Return the name of a service if it is one.
+
+    Raises:
+        ValueError: it is not 1 to 100 letters, digits, dots, dashes or underscores.
+    """
+    if not isinstance(service, str) or not _SERVICE.fullmatch(service):
+        raise ValueError(
+            f"{service!r} is no name for a service: use 1 to 100 letters, digits, '.', '-' or '_'"
+        )
+    return service
+
+
+def request_queue(service: str) -> str:
+    """Return the name of the queue that keeps a service's requests."""
+    return f"{REQUESTS}.{service}"
+
+
+def dead_queue(service: str) -> str:
+    """Return the name of the queue that keeps the requests a service gave up."""
+    return f"{DEAD}.{service}"
+
+
+def reply_queue(user: str, name: str) -> str:
+    """Return the name of a client's own reply queue: the user's name guards it.
+
+    A dot in the user's name is escaped, or "ann" could pose as "ann.lee".
+    """
+    guarded = user.replace("%", "%25").replace(".", "%2E")
+    return f"chatrpc.reply.{guarded}.{name}"
+
+
+def for_client() -> list[Declaration]:
+    """Return what must exist before a client can send."""
+    return [Exchange(REQUESTS, "direct")]
+
+
+def for_reply(queue: str, *, replicated: bool) -> list[Declaration]:
+    """Return a client's reply queue: it outlives a lost connection, not a lost client.
+
+    ``replicated`` makes it a quorum queue, for a broker of several nodes.
+    """
+    kind = "quorum" if replicated else "classic"
+    return [Queue(queue, {"x-queue-type": kind, "x-expires": REPLY_EXPIRES})]
+
+
+def for_server(service: str, *, limit: int) -> list[Declaration]:
+    """Return what a server needs: its queue of at most ``limit`` requests, and the dead letters.
+
+    The dead-letter queue keeps what was rejected or came back too often; what merely
+    expired finds no binding and is gone, as it should.
+    """
+    requests, dead = request_queue(service), dead_queue(service)
+    because = {"x-match": "all-with-x", "x-first-death-queue": requests}
+    return [
+        Exchange(REQUESTS, "direct"),
+        Exchange(DEAD, "headers"),
+        Queue(dead, {"x-queue-type": "quorum"}),
+        Binding(DEAD, dead, arguments={**because, "x-first-death-reason": "rejected"}),
+        Binding(DEAD, dead, arguments={**because, "x-first-death-reason": "delivery_limit"}),
+        Queue(
+            requests,
+            {
+                "x-queue-type": "quorum",
+                "x-delivery-limit": DELIVERY_LIMIT,
+                "x-max-length": limit,
+                "x-overflow": "reject-publish",
+                "x-dead-letter-exchange": DEAD,
+            },
+        ),
+        Binding(REQUESTS, requests, key=service),
+    ]
+
+
+def may_reply(reply_to: str, user: str) -> bool:
+    """Return whether a reply may go to this queue.
+
+    Direct and server-named reply queues cannot be guessed or belong to somebody else's
+    service; a named one must carry the name of the user that the broker verified as the
+    sender.
+    """
+    if reply_to.startswith((f"{DIRECT_REPLY}.", "amq.gen-")):
+        return True
+    return bool(user) and reply_to.startswith(reply_queue(user, ""))
