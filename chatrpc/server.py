@@ -1,0 +1,402 @@
+"""RpcServer: serves methods, so that each request is answered and no copy of it runs again."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import logging
+import os
+import queue
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FrameType, TracebackType
+from typing import Any, TypeVar, overload
+
+from . import topology
+from .agenda import Agenda
+from .answers import Answers, Seen
+from .confirms import Outcome
+from .errors import InvalidParams, InvalidRequest, MethodNotFound, RemoteError, RpcError
+from .link import Arrival, Link
+from .messages import Message, Reply, Request, Undecodable, key
+from .settings import Settings
+
+log = logging.getLogger("chatrpc.server")
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_PATIENCE = 60.0  # seconds for a request that names no deadline
+_AGAIN = 0.05  # seconds before a refused reply is sent again
+
+
+@dataclass(frozen=True, slots=True)
+class _Method:
+    function: Callable[..., Any]
+    signature: inspect.Signature | None
+    request: str | None  # the parameter that wants the Request
+
+
+class Methods:
+    """The table of procedures: which names can be called, and with what."""
+
+    def __init__(self) -> None:
+        self._methods: dict[str, _Method] = {}
+
+    def add(self, name: str, function: Callable[..., Any]) -> None:
+        """Make a function callable under a name; an earlier one of that name is replaced.
+
+        Raises:
+            ValueError: the name is empty, over 100 characters, or begins with "rpc.".
+        """
+        if not 0 < len(name) <= 100 or name.startswith("rpc."):
+            raise ValueError(f"{name!r} is no name for a method")
+        signature, request = None, None
+        try:
+            signature = inspect.signature(function, eval_str=True)
+        except (NameError, TypeError, ValueError):
+            log.debug("the parameters of %s cannot be read, and so not be checked", name)
+        else:
+            wants = [p.name for p in signature.parameters.values() if p.annotation is Request]
+            request = wants[0] if wants else None
+        self._methods[name] = _Method(function, signature, request)
+
+    def names(self) -> list[str]:
+        """Return the names that can be called, sorted."""
+        return sorted(self._methods)
+
+    def bind(self, request: Request) -> Callable[[], Any]:
+        """Return the call that a request asks for, ready to be made.
+
+        Raises:
+            MethodNotFound, InvalidParams: there is no such method, or not with these. (C09)
+        """
+        method = self._methods.get(request.method)
+        if method is None:
+            raise MethodNotFound(f"there is no method {request.method[:100]!r}")
+        args = request.params if isinstance(request.params, list) else []
+        params = request.params if isinstance(request.params, dict) else {}
+        if method.signature is None:
+            return lambda: method.function(*args, **params)
+        try:
+            bound = self._bound(method, request, args, params)
+        except TypeError as error:
+            raise InvalidParams(f"{request.method}: {error}") from None
+        return lambda: method.function(*bound.args, **bound.kwargs)
+
+    @staticmethod
+    def _bound(
+        method: _Method, request: Request, args: list[Any], params: dict[str, Any]
+    ) -> inspect.BoundArguments:
+        signature = method.signature
+        assert signature is not None
+        if method.request is None:
+            return signature.bind(*args, **params)
+        visible = [p for p in signature.parameters.values() if p.name != method.request]
+        given = signature.replace(parameters=visible).bind(*args, **params)
+        given.apply_defaults()
+        return inspect.BoundArguments(
+            signature,
+            {
+                name: request if name == method.request else given.arguments[name]
+                for name in signature.parameters
+            },
+        )
+
+
+class Handler:
+    """Turns one request into one reply; it knows no broker and no queue."""
+
+    def __init__(self, methods: Methods, worker: str) -> None:
+        self._methods, self._worker = methods, worker
+
+    def handle(self, request: Request) -> Reply:
+        """Run the method, and return its answer, or what went wrong as data. (C08)"""
+        try:
+            run = self._methods.bind(request)
+        except InvalidRequest as error:
+            return Reply.error(request.id, error, worker=self._worker)
+        start = time.monotonic()
+        try:
+            result = run()
+        except BaseException as error:  # even sys.exit() in a method is only its failure
+            log.info("the method %s failed", request.method, exc_info=True)
+            told = RemoteError(type(error).__name__, str(error))
+            took = time.monotonic() - start
+            return Reply.error(request.id, told, worker=self._worker, took=took)
+        took = time.monotonic() - start
+        return Reply.result(request.id, result, worker=self._worker, took=took)
+
+
+@dataclass(frozen=True, slots=True)
+class _Owed:
+    """A reply on its way, and the request that is done with when the broker has it."""
+
+    arrival: Arrival
+    message: Message
+    queue: str
+    until: float
+    done: Callable[[Arrival], None]
+
+
+class RpcServer:
+    """Serves the methods of one service, on several threads. (C08 to C11, C14, C17)
+
+    The order is what makes it safe: run the method, send the reply, wait until the broker
+    has the reply, and only then acknowledge the request. Whoever dies on the way leaves a
+    request that the broker hands to another worker.
+
+    Args:
+        service: the name that clients call.
+        url: the broker, as for ``RpcClient``.
+        threads: how many methods run at a time.
+        name: what replies say of who answered; None: the host's name and the process id.
+
+    Raises:
+        ValueError: the service's name is none.
+    """
+
+    def __init__(
+        self, service: str, *, url: str | None = None, threads: int = 4, name: str | None = None
+    ) -> None:
+        self.service = topology.check_service(service)
+        self.name = name or f"{socket.gethostname()[:40]}-{os.getpid()}"
+        self.methods = Methods()
+        self._settings = Settings.from_env(url=url)
+        self._handler = Handler(self.methods, self.name)
+        self._threads_wanted = threads
+        self._answers: Answers[Arrival] = Answers()
+        self._numbers = itertools.count(1)
+        self._owed: dict[str, _Owed] = {}
+        self._running = 0
+        self._idle = threading.Condition()
+        self._closing = False
+        self._link: Link | None = None
+
+    @overload
+    def method(self, function: Function, /) -> Function: ...
+    @overload
+    def method(self, name: str, /) -> Callable[[Function], Function]: ...
+    def method(self, what: Any, /) -> Any:
+        """Serve a function: ``@server.method``, or ``@server.method("another.name")``.
+
+        Raises:
+            ValueError: the name is none.
+        """
+        if isinstance(what, str):
+            return lambda function: self._add(what, function)
+        return self._add(what.__name__, what)
+
+    def _add(self, name: str, function: Function) -> Function:
+        self.methods.add(name, function)
+        return function
+
+    def start(self) -> None:
+        """Begin to serve, in the background.
+
+        Raises:
+            BrokerRefused, BrokerError: the broker does not let us in, or is away.
+            RuntimeError: it serves already.
+        """
+        if self._link is not None:
+            raise RuntimeError("the server serves already")
+        self._closing = False
+        self._inbox: queue.SimpleQueue[Arrival | None] = queue.SimpleQueue()
+        name = f"chatrpc-server-{self.service}"
+        self._agenda = Agenda(f"{name}-agenda")
+        link = Link(
+            self._settings,
+            self,
+            name=f"{name}-link",
+            declarations=topology.for_server(self.service, limit=self._settings.queue_limit),
+            queue=topology.request_queue(self.service),
+            prefetch=2 * self._threads_wanted,
+        )
+        self._link = link
+        try:
+            link.open()
+        except RpcError:
+            self._link = None
+            raise
+        self._threads = [
+            threading.Thread(target=self._work, name=f"{name}-{n}", daemon=True)
+            for n in range(1, self._threads_wanted + 1)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def serve_forever(self, *, drain: float = 30.0) -> None:
+        """Serve until SIGINT or SIGTERM; then finish the work in hand, and return.
+
+        A server that was started before goes on; else it starts.
+        A second signal does what it always did. Args: ``drain``, the seconds that the
+        work in hand may take. Raises as ``start``.
+        """
+        told = threading.Event()
+        before: dict[signal.Signals, Any] = {}
+
+        def leave(number: int, frame: FrameType | None) -> None:
+            for kind, handler in before.items():
+                signal.signal(kind, handler)
+            told.set()
+
+        if threading.current_thread() is threading.main_thread():
+            for kind in (signal.SIGINT, signal.SIGTERM):
+                before[kind] = signal.signal(kind, leave)
+        try:
+            if self._link is None:
+                self.start()
+            while not told.wait(3600):
+                pass
+        finally:
+            self.close(drain=drain)
+            for kind, handler in before.items():
+                signal.signal(kind, handler)
+
+    def close(self, *, drain: float = 1.0) -> None:
+        """Take no new requests, give those in hand ``drain`` seconds, and end. (C18)
+
+        What is not finished then stays with the broker, for another worker.
+        """
+        link = self._link
+        if link is None:
+            return
+        self._closing = True
+        link.stop_reading()
+        with self._idle:
+            self._idle.wait_for(lambda: not self._running and not self._owed, drain)
+        for _ in self._threads:
+            self._inbox.put(None)
+        link.close()
+        self._agenda.close()
+        self._link = None
+
+    def __enter__(self) -> RpcServer:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def delivered(self, arrival: Arrival) -> None:
+        """Take a request from the link."""
+        self._inbox.put(arrival)
+
+    def settled(self, id: str, outcome: Outcome) -> None:
+        """Learn what became of a reply's publish."""
+        owed = self._owed.get(id)
+        if owed is None:
+            return
+        if outcome is Outcome.NACKED:
+            self._agenda.at(time.monotonic() + _AGAIN, lambda: self._again(id, owed))
+        elif outcome is Outcome.LOST:
+            self._settle(id)
+        else:
+            self._agenda.soon(lambda: self._done(id, owed))
+
+    def up(self) -> None:
+        """Have nothing to do: the broker delivers again what was not acknowledged."""
+
+    def down(self, error: RpcError) -> None:
+        """Have nothing to do: what runs now is answered when it is done."""
+
+    def _work(self) -> None:
+        while (arrival := self._inbox.get()) is not None:
+            if self._closing:
+                continue  # not acknowledged, so another worker gets it
+            with self._idle:
+                self._running += 1
+            try:
+                self._take(arrival)
+            except Exception:
+                log.exception("a request could not be handled")
+            finally:
+                with self._idle:
+                    self._running -= 1
+                    self._idle.notify_all()
+
+    def _take(self, arrival: Arrival) -> None:
+        link, delivery = self._link, arrival.delivery
+        message = delivery.message
+        if link is None:
+            return
+        if delivery.problem or not topology.may_reply(message.reply_to, message.user_id):
+            log.warning("rejected: %s", delivery.problem or "its reply may not go where it says")
+            link.reject(arrival)
+            return
+        now = time.monotonic()
+        try:
+            request = Request.decode(
+                message,
+                redelivered=delivery.redelivered,
+                clock=time.monotonic,
+                wall=time.time(),
+                patience=_PATIENCE,
+            )
+        except InvalidRequest as error:
+            done = link.reject if isinstance(error, Undecodable) else link.ack
+            reply = Reply.error(None, error, worker=self.name)
+            self._reply(arrival, reply, until=now + _PATIENCE, done=done)
+            return
+        if request.deadline.passed(now):
+            link.ack(arrival)
+            return
+        self._answer(arrival, request)
+
+    def _answer(self, arrival: Arrival, request: Request) -> None:
+        about, until = key(arrival.delivery.message), request.deadline.at
+        seen, reply = self._answers.begin(about, arrival, request.deadline)
+        if seen is Seen.NEW:
+            reply = self._handler.handle(request)
+            for waiting in self._answers.finish(about, reply, time.monotonic()):
+                self._reply(waiting, reply, until=until)
+        elif reply is not None:
+            self._reply(arrival, reply, until=until)
+
+    def _reply(
+        self,
+        arrival: Arrival,
+        reply: Reply,
+        *,
+        until: float,
+        done: Callable[[Arrival], None] | None = None,
+    ) -> None:
+        if (link := self._link) is None:
+            return
+        asked = arrival.delivery.message
+        left = until - time.monotonic()
+        message = Message(
+            body=reply.body,
+            correlation_id=asked.correlation_id,
+            message_id=asked.message_id,
+            expiration=max(1, int(left * 1000)),
+            headers=reply.headers(),
+        )
+        id = str(next(self._numbers))
+        owed = _Owed(arrival, message, asked.reply_to, until, done or link.ack)
+        self._owed[id] = owed
+        self._again(id, owed)
+
+    def _again(self, id: str, owed: _Owed) -> None:
+        link = self._link
+        if link is None or not link.publish(
+            id, owed.message, exchange="", key=owed.queue, mandatory=False
+        ):
+            self._settle(id)
+
+    def _done(self, id: str, owed: _Owed) -> None:
+        owed.done(owed.arrival)
+        self._settle(id)
+
+    def _settle(self, id: str) -> None:
+        self._owed.pop(id, None)
+        with self._idle:
+            self._idle.notify_all()
