@@ -15,7 +15,8 @@
             chat.call("shout", "hola")  # 'HOLA'
 """
 
-from .client import CallFuture, RpcClient
+from .calls import CallFuture
+from .client import RpcClient
 from .errors import (
     BrokerError,
     BrokerRefused,

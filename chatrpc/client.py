@@ -5,20 +5,17 @@ from __future__ import annotations
 import itertools
 import secrets
 import socket
-import threading
 import time
-from concurrent.futures import Future
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
 from . import topology
 from .agenda import Agenda
+from .calls import Call, CallFuture
 from .confirms import Outcome
 from .deadline import Deadline
 from .errors import (
     BrokerError,
-    Busy,
     CallTimeout,
     ClientClosed,
     InvalidParams,
@@ -27,49 +24,12 @@ from .errors import (
     RpcError,
 )
 from .link import Arrival, Link
-from .messages import LONGEST_ID, Message, Reply, Request
+from .messages import LONGEST_ID, Reply, Request
+from .outbox import Outbox
 from .pending import PendingCalls
 from .settings import Settings
 
 _LONGEST_TIMEOUT = 86_400.0
-_COMES_BACK = 2.0  # seconds that a queue which has been there may be missing
-_AGAIN = 0.05  # seconds before a refused request is sent again
-
-
-class CallFuture(Future[Any]):
-    """The answer of a call, some day before its deadline.
-
-    ``worker`` is who served it, ``took`` the seconds that its method took; both are known
-    when the answer is.
-    """
-
-    worker: str = ""
-    took: float = 0.0
-
-
-@dataclass(slots=True, eq=False)
-class _Call:
-    """One call in flight; whoever takes it from the table ends it."""
-
-    id: str
-    message_id: str
-    body: bytes
-    deadline: Deadline
-    future: CallFuture | None = None
-    sends: int = 0
-    doubtful: bool = False  # a send was lost: perhaps it ran, whatever a later send tells
-    missing_since: float | None = None
-    outcome: Reply | RpcError | None = None
-    arrival: Arrival | None = None
-    ended: threading.Lock = field(default_factory=threading.Lock)
-
-    def __post_init__(self) -> None:
-        self.ended.acquire()  # a bare lock wakes its waiter faster than an Event
-
-    def end(self, outcome: Reply | RpcError, arrival: Arrival | None = None) -> None:
-        """Give the call its outcome, and wake whoever waits for it."""
-        self.outcome, self.arrival = outcome, arrival
-        self.ended.release()
 
 
 class RpcClient:
@@ -94,33 +54,38 @@ class RpcClient:
         self, service: str, *, url: str | None = None, timeout: float = 10, safe: bool = True
     ) -> None:
         self.service = topology.check_service(service)
-        self._queue = topology.request_queue(service)
-        self._timeout = _seconds(timeout)
+        self._timeout, self._safe = _seconds(timeout), safe
         settings = Settings.from_env(url=url)
-        self._safe, self._user = safe, settings.addresses[0].user
-        self._limit = settings.queue_limit
+        user = settings.addresses[0].user
         self._prefix = secrets.token_hex(4)
         self._numbers = itertools.count(1)
-        self._pending: PendingCalls[_Call] = PendingCalls()
-        self._outbox: dict[str, _Call] = {}
-        self._known = False
+        self._pending: PendingCalls[Call] = PendingCalls()
         self._closed = False
-        name = f"chatrpc-client-{self._prefix}"
-        self._agenda = Agenda(f"{name}-agenda")
         declarations = topology.for_client()
         self._reply_queue = topology.DIRECT_REPLY
         if safe:
             own = f"{socket.gethostname()[:40]}-{self._prefix}"
-            self._reply_queue = topology.reply_queue(self._user, own)
+            self._reply_queue = topology.reply_queue(user, own)
             several = len(settings.addresses) > 1
             declarations += topology.for_reply(self._reply_queue, replicated=several)
+        self._agenda = Agenda(f"chatrpc-client-{self._prefix}-agenda")
         self._link = Link(
             settings,
             self,
-            name=f"{name}-link",
+            name=f"chatrpc-client-{self._prefix}-link",
             declarations=declarations,
             queue=self._reply_queue,
             safe=safe,
+        )
+        self._outbox = Outbox(
+            self._link,
+            self._agenda,
+            self._pending,
+            self._fail,
+            service=service,
+            limit=settings.queue_limit,
+            user=user,
+            reply_queue=self._reply_queue,
         )
         self._link.open()
 
@@ -150,15 +115,11 @@ class RpcClient:
             ValueError: the timeout or the message id is none.
         """
         call = self._begin(method, args, params, timeout, message_id, None)
-        if not call.ended.acquire(timeout=call.deadline.left(time.monotonic())):
+        if not call.wait(call.deadline.left(time.monotonic())):
             self._expire(call.id)
-            call.ended.acquire()
-        if call.arrival is not None:
-            self._link.ack(call.arrival)
-        if isinstance(call.outcome, Reply):
-            return call.outcome.value()
-        assert call.outcome is not None
-        raise call.outcome
+            call.wait()
+        self._acknowledge(call)
+        return call.result()
 
     def submit(
         self,
@@ -187,10 +148,7 @@ class RpcClient:
             NoWorker: the broker has no queue for this service.
             BrokerError: the broker is away.
         """
-        try:
-            return self._link.look(self._queue)[1]
-        except NoWorker:
-            raise NoWorker(f"nobody serves {self.service!r}") from None
+        return self._look(timeout=2.0)
 
     def close(self) -> None:
         """End the client within 2 seconds; calls in flight raise ClientClosed at once. (C18)"""
@@ -198,7 +156,7 @@ class RpcClient:
             return
         self._closed = True
         for id in self._pending.ids():
-            self._end(id, ClientClosed("the client was closed while the call was under way"))
+            self._fail(id, ClientClosed("the client was closed while the call was under way"))
         self._link.close(delete=self._reply_queue if self._safe else None)
         self._agenda.close()
 
@@ -221,7 +179,7 @@ class RpcClient:
         timeout: float | None,
         message_id: str | None,
         future: CallFuture | None,
-    ) -> _Call:
+    ) -> Call:
         if args and params:
             raise InvalidParams("give a call's parameters by position or by name, not both")
         if message_id is not None and not _is_id(message_id):
@@ -230,143 +188,89 @@ class RpcClient:
         id = f"{self._prefix}-{next(self._numbers)}"
         deadline = Deadline.after(seconds, time.monotonic())
         request = Request(method, params or list(args), message_id or id, deadline)
-        call = _Call(id, request.message_id, request.encode(), deadline, future)
+        call = Call(id, request.message_id, request.encode(), deadline, future)
         self._pending.add(id, call)
         if self._closed:
             self._pending.take(id)
             raise ClientClosed("the client is closed", ran=Ran.NO)
-        self._outbox[id] = call
-        self._send(id)
+        self._outbox.send(call)
         return call
-
-    def _send(self, id: str) -> None:
-        if (call := self._outbox.pop(id, None)) is None or self._pending.get(id) is None:
-            return
-        left, at = call.deadline.to_wire(time.monotonic(), time.time())
-        message = Message(
-            body=call.body,
-            correlation_id=id,
-            message_id=call.message_id,
-            reply_to=self._reply_queue,
-            user_id=self._user,
-            expiration=max(left, 1),
-            headers={"deadline": at},
-        )
-        call.sends += 1
-        if not self._link.publish(
-            id, message, exchange=topology.REQUESTS, key=self.service, mandatory=True
-        ):
-            call.sends -= 1
-            self._outbox[id] = call
-            if self._link.stands:  # it came up between the two lines above
-                self._send(id)
 
     def delivered(self, arrival: Arrival) -> None:
         """Give a reply to the call that it names; drop one that nobody waits for. (C06)"""
+        self._outbox.answered()
         message = arrival.delivery.message
-        call = self._pending.take(message.correlation_id)
-        self._known = True
-        if call is None or arrival.delivery.problem:
+        call = None if arrival.delivery.problem else self._pending.take(message.correlation_id)
+        if call is None:
             self._agenda.soon(lambda: self._link.ack(arrival))
         else:
-            self._finish(call, Reply.of(message), arrival)
+            self._end(call, Reply.of(message), arrival)
 
     def settled(self, id: str, outcome: Outcome) -> None:
         """Learn what became of a request's publish."""
-        call = self._pending.get(id)
-        if call is None:
-            return
-        if outcome is Outcome.CONFIRMED:
-            self._known = True
-        elif outcome is Outcome.LOST:
-            call.doubtful = True
-            self._outbox[id] = call
-        elif outcome is Outcome.RETURNED:
-            self._returned(call)
-        else:
-            self._agenda.soon(lambda: self._nacked(call))
+        self._outbox.settled(id, outcome)
 
     def up(self) -> None:
         """Send what waits for the link."""
-        for id in list(self._outbox):
-            self._send(id)
+        self._outbox.send_all()
 
     def down(self, error: RpcError) -> None:
         """End every call in flight, if nothing was promised for this case."""
         if not self._safe:
             for id in self._pending.ids():
-                self._end(id, BrokerError(str(error)))
-
-    def _returned(self, call: _Call) -> None:
-        now = time.monotonic()
-        if call.missing_since is None:
-            call.missing_since = now
-        if not self._known or now - call.missing_since > _COMES_BACK:
-            self._end(call.id, NoWorker(f"nobody serves {self.service!r}", ran=Ran.NO))
-        else:
-            self._later(call)
-
-    def _nacked(self, call: _Call) -> None:
-        try:
-            waiting, _ = self._link.look(self._queue, timeout=0.5)
-        except RpcError:
-            waiting = 0
-        if waiting >= self._limit:
-            self._end(call.id, Busy(f"the queue of {self.service!r} is full"))
-        else:
-            self._link.nacked()
-            self._later(call)
-
-    def _later(self, call: _Call) -> None:
-        self._outbox[call.id] = call
-        self._agenda.at(time.monotonic() + _AGAIN, lambda: self._send(call.id))
+                self._fail(id, BrokerError(str(error)))
 
     def _expire(self, id: str) -> None:
-        call = self._pending.get(id)
-        if call is None:
+        if (call := self._pending.get(id)) is None:
             return
-        if not call.sends:
-            error: RpcError = BrokerError("the broker was away until the deadline", ran=Ran.NO)
+        if call.sends:
+            error: RpcError = CallTimeout(f"no answer from {self.service!r} in time{self._why()}")
         else:
-            error = CallTimeout(f"no answer from {self.service!r} in time{self._why()}")
-        self._end(id, error)
+            error = BrokerError("the broker was away until the deadline")
+        self._fail(id, error)
 
     def _why(self) -> str:
         try:
-            listening = self._link.look(self._queue, timeout=0.25)[1]
+            return "" if self._look(timeout=0.25) else ": nobody listens"
         except RpcError:
             return ""
-        return "" if listening else ": nobody listens"
 
-    def _end(self, id: str, error: RpcError) -> None:
-        if (call := self._pending.take(id)) is not None:
-            self._outbox.pop(id, None)
-            if not call.sends:
-                error.ran = Ran.NO
-            elif call.doubtful and error.ran is Ran.NO:
-                error.ran = Ran.MAYBE
-            self._finish(call, error)
+    def _look(self, *, timeout: float) -> int:
+        try:
+            return self._link.look(topology.request_queue(self.service), timeout=timeout)[1]
+        except NoWorker:
+            raise NoWorker(f"nobody serves {self.service!r}") from None
 
-    def _finish(
-        self, call: _Call, outcome: Reply | RpcError, arrival: Arrival | None = None
-    ) -> None:
+    def _fail(self, id: str, error: RpcError) -> None:
+        if (call := self._pending.take(id)) is None:
+            return
+        if not call.sends:
+            error.ran = Ran.NO
+        elif call.doubtful and error.ran is Ran.NO:
+            error.ran = Ran.MAYBE
+        self._end(call, error)
+
+    def _end(self, call: Call, outcome: Reply | RpcError, arrival: Arrival | None = None) -> None:
+        self._outbox.forget(call.id)
         call.end(outcome, arrival)
-        if call.future is not None:
+        if call.future is not None:  # its callbacks are user code: not on the inbound thread
             self._agenda.soon(lambda: self._tell(call))
 
-    def _tell(self, call: _Call) -> None:
+    def _tell(self, call: Call) -> None:
+        self._acknowledge(call)
         future, outcome = call.future, call.outcome
         assert future is not None
-        if call.arrival is not None:
-            self._link.ack(call.arrival)
+        if isinstance(outcome, Reply):
+            future.worker, future.took = outcome.worker, outcome.took
         try:
-            if isinstance(outcome, Reply):
-                future.worker, future.took = outcome.worker, outcome.took
-                future.set_result(outcome.value())
-            else:
-                future.set_exception(outcome)
+            future.set_result(call.result())
         except RpcError as error:
             future.set_exception(error)
+
+    def _acknowledge(self, call: Call) -> None:
+        # Here, since the inbound thread must never wait for a write.
+        if call.arrival is not None:
+            self._link.ack(call.arrival)
 
 
 def _is_id(value: object) -> bool:

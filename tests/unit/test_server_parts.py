@@ -8,7 +8,7 @@ import pytest
 from chatrpc import InvalidParams, MethodNotFound, Ran, RemoteError, Request, errors
 from chatrpc.agenda import Agenda
 from chatrpc.deadline import Deadline
-from chatrpc.server import Handler, Methods
+from chatrpc.methods import Handler, Methods
 
 
 @pytest.fixture
