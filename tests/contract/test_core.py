@@ -179,6 +179,17 @@ class TestWhatMayBeAnswered:
         assert until(lambda: depth(raw, topology.dead_queue(service)) == 1)
         assert client.call("echo", "still here") == "still here"
 
+    def test_what_came_back_too_often_is_a_dead_letter(self, server, raw, service):
+        server.close()
+        queue = topology.request_queue(service)
+        send(raw, service, ASK, reply_to="amq.gen-x", correlation_id="1")
+        for returns in range(topology.DELIVERY_LIMIT + 1):
+            message = until(lambda: raw.basic.get(queue))
+            assert message.redelivered is (returns > 0)
+            message.reject(requeue=True)
+        assert take(raw, topology.dead_queue(service)).body == ASK
+        assert depth(raw, queue) == 0
+
     def test_what_expired_is_not_begun_and_is_no_dead_letter(self, server, raw, service, ran):
         queue = raw.queue.declare("", exclusive=True)["queue"]
         late = {"deadline": int((time.time() - 1) * 1000)}
