@@ -1,0 +1,1 @@
+"""What the kit's programs need of this machine: folders, ports, processes, RabbitMQ itself."""

@@ -1,0 +1,113 @@
+"""The kit's state folder: where it is, files written whole, and one program at a time."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from .problem import BrokerProblem
+
+
+def clone() -> Path | None:
+    """The clone that this package is run from; None if it is installed elsewhere."""
+    folder = Path(__file__).resolve().parent.parent.parent
+    return folder if (folder / "pyproject.toml").is_file() else None
+
+
+def state_folder() -> Path:
+    """Where the kit keeps its node, its logs and what it started; it may not exist yet.
+
+    ``CHATRPC_HOME`` if set; else ``.chatrpc`` in the clone; else the user's state folder.
+    """
+    if home := os.environ.get("CHATRPC_HOME"):
+        return Path(home).expanduser().absolute()
+    if (here := clone()) is not None:
+        return here / ".chatrpc"
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "chatrpc"
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turn a failure to write into that folder into a BrokerProblem."""
+    try:
+        yield
+    except OSError as error:
+        what = "is full" if error.errno == errno.ENOSPC else "cannot be written"
+        raise BrokerProblem(
+            f"The folder {folder} {what}: {error.strerror}.",
+            "Let CHATRPC_HOME name a folder that can be written.",
+        ) from None
+
+
+def made(folder: Path) -> Path:
+    """The folder, made if need be, for this user alone. Raises BrokerProblem."""
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder
+
+
+@contextmanager
+def alone(folder: Path, timeout: float, waits: Callable[[], None]) -> Iterator[None]:
+    """Hold the folder's lock, which ends with its holder; ``waits`` is called once if it is taken.
+
+    Raises BrokerProblem after ``timeout`` seconds.
+    """
+    made(folder)
+    with writing(folder):
+        lock = (folder / "lock").open("wb")
+    with lock:
+        deadline = time.monotonic() + timeout
+        while not _locked(lock.fileno()):
+            if time.monotonic() > deadline:
+                raise BrokerProblem(
+                    f"Another program has been busy in {folder} for {timeout:g} s.",
+                    "See what it does, or end everything: chatrpc stop.",
+                )
+            if waits is not None:
+                waits()
+            waits = _nothing
+            time.sleep(0.05)
+        yield
+
+
+def _nothing() -> None:
+    pass
+
+
+def _locked(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def save(path: Path, facts: Mapping[str, object]) -> None:
+    """Write facts as JSON, so that a reader sees the old file or the new one, never a half."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    with writing(path.parent):
+        draft.write_text(json.dumps(facts))
+        draft.replace(path)
+
+
+def load(path: Path) -> dict[str, object]:
+    """The facts in a file written by ``save``; none if there is no such file, or a broken one."""
+    try:
+        facts = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def last_line(text: str | Path) -> str:
+    """The last line with something in it, of a text or a file."""
+    if isinstance(text, Path):
+        text = text.read_text(errors="replace")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:300] if lines else "it said nothing"

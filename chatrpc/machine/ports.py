@@ -1,0 +1,49 @@
+"""Ports on loopback: free ones, and the end of a port mapper of our own."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import ExitStack, suppress
+
+LOOPBACK = "127.0.0.1"
+
+
+def free_ports(count: int) -> list[int]:
+    """So many different ports that nobody uses now."""
+    with ExitStack() as held:
+        ports = []
+        for _ in range(count):
+            sock = held.enter_context(socket.socket())
+            sock.bind((LOOPBACK, 0))
+            ports.append(sock.getsockname()[1])
+        return ports
+
+
+def is_free(port: int) -> bool:
+    """Whether nobody listens there."""
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
+
+
+def end_epmd(port: int) -> None:
+    """Ask Erlang's port mapper there to go; it stays while a node is registered with it."""
+    with suppress(OSError), socket.create_connection((LOOPBACK, port), 1.0) as sock:
+        sock.settimeout(1.0)
+        sock.sendall(b"\x00\x01k")
+        sock.recv(2)
+
+
+def lan_address() -> str:
+    """This machine's address on the local network; '' if there is none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.connect(("192.0.2.1", 9))  # sends nothing: it only asks for the route
+        except OSError:
+            return ""
+        address = str(sock.getsockname()[0])
+    return "" if address.startswith("127.") else address
