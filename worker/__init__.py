@@ -1,0 +1,1 @@
+"""The worker: a process that answers the chat's calls."""
