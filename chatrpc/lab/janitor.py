@@ -1,0 +1,48 @@
+"""Deletes a kernel's queues when the kernel is gone: ``python -m chatrpc.lab.janitor``.
+
+Each line of the standard input names a service and the broker that has it. The input is a pipe
+that the kernel holds open, so its end is the kernel's end, also by kill -9.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterable
+
+from chatrpc.errors import NoWorker, RpcError
+from chatrpc.topology import dead_queue, request_queue
+from chatrpc.transport import Transport
+
+from .firehose import connect
+from .problem import LabProblem
+
+PATIENCE = 10.0  # seconds that the workers get to leave: who listens would declare the queue anew
+POLL = 0.1
+
+
+def main(lines: Iterable[str]) -> None:
+    """Read the services until the kernel is gone, then delete their queues."""
+    services = [line.split() for line in lines]
+    end = time.monotonic() + PATIENCE
+    for name, *url in services:
+        # Whatever is wrong with the broker now, nobody is left who could be told.
+        with contextlib.suppress(RpcError, LabProblem):
+            transport = connect(url[0] if url else None)
+            try:
+                _delete(transport, name, end)
+            finally:
+                transport.close()
+
+
+def _delete(transport: Transport, service: str, end: float) -> None:
+    with contextlib.suppress(NoWorker):
+        while transport.look(request_queue(service))[1] and time.monotonic() < end:
+            time.sleep(POLL)
+    transport.delete(request_queue(service))
+    transport.delete(dead_queue(service))
+
+
+if __name__ == "__main__":
+    main(sys.stdin)

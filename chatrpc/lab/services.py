@@ -1,0 +1,50 @@
+"""Service names of a notebook's own, whose queues go when the kernel goes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import subprocess
+import sys
+import threading
+
+from chatrpc.topology import check_service
+
+_names: dict[str, str] = {}
+_lock = threading.Lock()
+_janitor: subprocess.Popen[str] | None = None
+
+
+def service(label: str) -> str:
+    """Return a service name that no other kernel uses; the same label gives the same name here.
+
+    Its queues are deleted when the kernel has ended, however it ends.
+
+    Raises:
+        ValueError: the label is not made of letters, digits, dots, dashes and underscores.
+    """
+    check_service(label)
+    with _lock:
+        if label not in _names:
+            _names[label] = f"{label}-{secrets.token_hex(4)}"
+            _tell_janitor(_names[label])
+        return _names[label]
+
+
+def _tell_janitor(name: str) -> None:
+    global _janitor
+    if _janitor is None or _janitor.poll() is not None:
+        _janitor = subprocess.Popen(
+            [sys.executable, "-m", "chatrpc.lab.janitor"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,  # the kernel's own interrupt must not reach it
+        )
+    # A name that is not written down costs an empty queue in a private broker, and no more.
+    with contextlib.suppress(OSError):
+        if _janitor.stdin is not None:
+            _janitor.stdin.write(f"{name} {os.environ.get('CHATRPC_URL', '')}\n")
+            _janitor.stdin.flush()

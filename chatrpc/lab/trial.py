@@ -1,0 +1,256 @@
+"""One trial of a client class and a server class: made with care, called with a deadline, cleared.
+
+A judged class may hang, raise anything, or leave threads behind. So each of its methods runs
+in a daemon thread of its own, and whoever waits for it waits for a bounded time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import queue
+import secrets
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from ..errors import BrokerError, RpcError
+from ..topology import dead_queue, request_queue
+from .firehose import connect
+
+T = TypeVar("T")
+
+GRACE = 0.5
+"""Seconds after its deadline within which a call must have returned or raised."""
+PATIENCE = 2.0
+"""Seconds that a call of a trial gets where it names no others."""
+OPENING = 3.0
+
+
+class Broken(AssertionError):
+    """The promise was not kept; ``str`` is one sentence that says how it was seen."""
+
+
+class NotJudged(Exception):
+    """The promise cannot be put to this class here; ``str`` says why."""
+
+
+def check(kept: object, sentence: str) -> None:
+    """Go on if it holds.
+
+    Raises:
+        Broken: it does not.
+    """
+    if not kept:
+        raise Broken(sentence)
+
+
+def within(seconds: float, what: str, act: Callable[[], T]) -> T:
+    """Do it in a thread of its own; return its value or raise its error.
+
+    Raises:
+        Broken: it had not ended after ``seconds``. The thread is left to itself.
+    """
+    ended = threading.Event()
+    value: list[T] = []
+    error: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            value.append(act())
+        except BaseException as problem:  # noqa: BLE001 - it belongs to whoever waits
+            error.append(problem)
+        finally:
+            ended.set()
+
+    threading.Thread(target=run, name="judged", daemon=True).start()
+    if not ended.wait(seconds):
+        raise Broken(f"{what} hung: it had not ended after {seconds:g} s")
+    if error:
+        raise error[0]
+    return value[0]
+
+
+def together(seconds: float, what: str, acts: Sequence[Callable[[], T]]) -> list[T]:
+    """Do all at once, each in a thread, all started by one barrier; return their values.
+
+    Raises:
+        Broken: one hangs. Or whatever the first that raised did raise, as soon as it does.
+    """
+    barrier = threading.Barrier(len(acts))
+    ended: queue.SimpleQueue[tuple[int, T | None, BaseException | None]] = queue.SimpleQueue()
+
+    def run(place: int, act: Callable[[], T]) -> None:
+        try:
+            barrier.wait(seconds)
+            ended.put((place, act(), None))
+        except BaseException as problem:  # noqa: BLE001 - it belongs to whoever waits
+            ended.put((place, None, problem))
+
+    for item in enumerate(acts):
+        threading.Thread(target=run, args=item, name="judged", daemon=True).start()
+    values: dict[int, Any] = {}
+    end = time.monotonic() + seconds
+    while len(values) < len(acts):
+        try:
+            place, value, error = ended.get(timeout=max(0.0, end - time.monotonic()))
+        except queue.Empty:
+            missing = f"{len(acts) - len(values)} of {len(acts)}"
+            raise Broken(f"{what} hung: {missing} had not ended after {seconds:g} s") from None
+        if error is not None:
+            raise error
+        values[place] = value
+    return [values[place] for place in range(len(acts))]
+
+
+def short(value: object, width: int = 40) -> str:
+    """A value as a sentence can hold it."""
+    text = repr(value)
+    return text if len(text) <= width else f"{text[: width - 1]}… ({len(text)} characters)"
+
+
+class Caller:
+    """A judged client: it is called with a deadline, whatever it does itself."""
+
+    def __init__(self, client: Any, patience: float) -> None:
+        self.inner = client
+        self._patience = patience
+        self._face = getattr(client, "call", None) or client.submit
+        self._submits = not hasattr(client, "call")
+        self._timed = _takes(self._face, "timeout")
+
+    def call(self, method: str, *args: Any, timeout: float | None = None, **params: Any) -> Any:
+        """Call; ``timeout`` is passed on where the class takes one.
+
+        Raises:
+            Broken: it hung past its deadline. Or what the class raised.
+        """
+        seconds = self._patience if timeout is None else timeout
+        if timeout is not None and self._timed:
+            params["timeout"] = timeout
+
+        def act() -> Any:
+            answer = self._face(method, *args, **params)
+            return answer.result(seconds + GRACE) if self._submits else answer
+
+        return within(seconds + GRACE + 0.1, f"call({method!r})", act)
+
+    def fails(
+        self,
+        kind: type[RpcError],
+        method: str,
+        *args: Any,
+        timeout: float | None = None,
+        **params: Any,
+    ) -> Any:
+        """Call, and return the error of this kind that it must raise.
+
+        Raises:
+            Broken: it returned, or raised another.
+        """
+        try:
+            answer = self.call(method, *args, timeout=timeout, **params)
+        except kind as error:
+            return error
+        except Broken:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a judged class raises
+            raise Broken(
+                f"call({method!r}) should raise {kind.__name__} and raised {told(error)}"
+            ) from None
+        raise Broken(f"call({method!r}) should raise {kind.__name__} and returned {short(answer)}")
+
+    def close(self) -> None:
+        """Close it, if it can be closed."""
+        within(OPENING, "close()", getattr(self.inner, "close", lambda: None))
+
+
+class Trial:
+    """What a promise's test works with: a service of its own, clients and servers on it.
+
+    ``scale`` shrinks or stretches the long parts: 1 is as the promise says.
+    """
+
+    def __init__(self, client: type, server: type, *, url: str, scale: float) -> None:
+        self.client_class = client
+        self.server_class = server
+        self.url = url
+        self.scale = scale
+        self.service = f"judge-{secrets.token_hex(6)}"
+        self._services = [self.service]
+        self._open: list[Any] = []
+
+    def new_service(self) -> str:
+        """A name that nobody has used."""
+        name = f"judge-{secrets.token_hex(6)}"
+        self._services.append(name)
+        return name
+
+    def client(
+        self, *, service: str | None = None, url: str | None = None, timeout: float = PATIENCE
+    ) -> Caller:
+        """Open a client of the judged class."""
+        made = within(
+            OPENING,
+            f"{self.client_class.__name__}(…)",
+            lambda: _make(
+                self.client_class, service or self.service, url=url or self.url, timeout=timeout
+            ),
+        )
+        caller = Caller(made, timeout)
+        self._open.append(caller)
+        return caller
+
+    def server(
+        self, *methods: Callable[..., Any], service: str | None = None, url: str | None = None
+    ) -> Any:
+        """Start a server of the judged class with these methods."""
+        name = self.server_class.__name__
+
+        def act() -> Any:
+            server = _make(self.server_class, service or self.service, url=url or self.url)
+            for method in methods:
+                server.method(method)
+            self._open.append(server)
+            server.start()
+            return server
+
+        return within(OPENING, f"{name}(…).start()", act)
+
+    def stop(self, server: Any) -> None:
+        """Close a server or client, which must not take long."""
+        self._open = [one for one in self._open if one is not server]
+        within(OPENING, "close()", server.close)
+
+    def clear(self) -> None:
+        """Close everything and delete the queues, whatever state they are in."""
+        for one in reversed(self._open):
+            with contextlib.suppress(Exception):
+                within(OPENING, "close()", getattr(one, "close", lambda: None))
+        transport = connect(self.url)
+        try:
+            for service in self._services:
+                for name in (request_queue(service), dead_queue(service), service):
+                    with contextlib.suppress(BrokerError):
+                        transport.delete(name)
+        finally:
+            transport.close()
+
+
+def told(error: BaseException) -> str:
+    """An error in one line."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:160]}" if lines else type(error).__name__
+
+
+def _make(cls: type, service: str, **options: Any) -> Any:
+    """Make one, with those options that its class takes."""
+    return cls(service, **{name: value for name, value in options.items() if _takes(cls, name)})
+
+
+def _takes(face: Callable[..., Any], name: str) -> bool:
+    try:
+        return name in inspect.signature(face).parameters
+    except (TypeError, ValueError):
+        return False

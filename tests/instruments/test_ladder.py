@@ -1,0 +1,363 @@
+"""The ladder tells what happened: from hops made by hand, and from the real broker."""
+
+from __future__ import annotations
+
+import json
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+
+import pytest
+
+from chatrpc import CallTimeout, RpcClient, RpcServer
+from chatrpc.lab.firehose import FORBIDDEN, OFF, Firehose, Hop, connect
+from chatrpc.lab.ladder import SHOWN, Ladder, trace
+from chatrpc.lab.problem import LabProblem
+from chatrpc.lab.story import Kind
+from chatrpc.topology import Queue, request_queue
+
+CLIENT, OTHER, WORKER, SECOND = "127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3", "127.0.0.1:4"
+REPLIES = "chatrpc.reply.guest.laptop-1f0c2b3a"
+
+
+def hop(kind: str, connection: str, place: str, id: str, body: str, **more: object) -> Hop:
+    """One hop; ``place`` is a queue."""
+    about = {
+        "reply_to": "",
+        "redelivered": False,
+        "routed": (place,) if kind == "publish" else (),
+        **more,
+    }
+    return Hop(
+        kind=kind,
+        time=0.0,
+        exchange="",
+        routing_key=place,
+        queue=place if kind == "deliver" else "",
+        routed=about["routed"],
+        connection=connection,
+        user="guest",
+        redelivered=about["redelivered"],
+        properties={"correlation_id": id, "reply_to": about["reply_to"]},
+        body=body.encode(),
+        size=len(body.encode()),
+    )
+
+
+def asked(
+    id: str, text: str, connection: str = CLIENT, replies: str = REPLIES, **more: object
+) -> Hop:
+    """A request is published."""
+    return hop("publish", connection, "chat", id, text, reply_to=replies, **more)
+
+
+def taken(
+    id: str, text: str, connection: str = WORKER, replies: str = REPLIES, **more: object
+) -> Hop:
+    """A worker gets a request."""
+    return hop("deliver", connection, "chat", id, text, reply_to=replies, **more)
+
+
+def told(hops: list[Hop], missing: frozenset[str] = frozenset()) -> Ladder:
+    """A ladder of these hops."""
+    ladder = Ladder()
+    ladder.hops, ladder.missing_queues = hops, missing
+    return ladder
+
+
+def test_two_calls_are_sorted_by_cause_whatever_the_order_of_arrival() -> None:
+    """Each reply stands after its request, and ids are #1 and #2."""
+    one = [
+        asked("x", "hola"),
+        taken("x", "hola"),
+        hop("publish", WORKER, REPLIES, "x", "¡hola!"),
+        hop("deliver", CLIENT, REPLIES, "x", "¡hola!"),
+    ]
+    two = [
+        asked("y", "adiós"),
+        taken("y", "adiós", SECOND),
+        hop("publish", SECOND, REPLIES, "y", "¡adiós!"),
+        hop("deliver", CLIENT, REPLIES, "y", "¡adiós!"),
+    ]
+    mixed = [one[0], two[0], two[1], one[1], two[2], one[2], two[3], one[3]]
+    assert told(mixed).text == told(one + two).text
+    assert told(mixed).text.splitlines() == [
+        "lanes: client 1 | chat (queue) | replies (queue) | worker 1 | worker 2",
+        "#1  client 1 → chat      publish  hola",
+        "#1  chat     → worker 1  deliver",
+        "#1  worker 1 → replies   reply    ¡hola!",
+        "#1  replies  → client 1  deliver",
+        "#2  client 1 → chat      publish  adiós",
+        "#2  chat     → worker 2  deliver",
+        "#2  worker 2 → replies   reply    ¡adiós!",
+        "#2  replies  → client 1  deliver",
+    ]
+
+
+def test_a_redelivery_is_seen_and_belongs_to_the_same_call() -> None:
+    """The second delivery is another kind of arrow."""
+    ladder = told(
+        [asked("x", "hola"), taken("x", "hola"), taken("x", "hola", SECOND, redelivered=True)]
+    )
+    assert [a.kind for a in ladder.arrows] == [Kind.PUBLISH, Kind.DELIVER, Kind.AGAIN, Kind.MISSING]
+    assert [a.target for a in ladder.arrows[1:3]] == ["worker 1", "worker 2"]
+    assert "no reply was sent" in ladder.text
+
+
+def test_the_same_request_sent_again_is_one_call() -> None:
+    """A retry has the same number."""
+    ladder = told([asked("x", "hola"), asked("x", "hola"), taken("x", "hola")])
+    assert {a.number for a in ladder.arrows} == {1}
+    assert Kind.RETRY in {a.kind for a in ladder.arrows}
+
+
+@pytest.mark.parametrize(
+    ("hops", "gone", "line"),
+    [
+        ([asked("x", "hola")], frozenset(), "#1  chat     ✗ missing: nobody took it"),
+        (
+            [asked("x", "hola", routed=())],
+            frozenset(),
+            "#1  client 1 ✗ missing: publish hola: no queue takes it",
+        ),
+        (
+            [asked("x", "hola")],
+            frozenset({"chat"}),
+            "#1  client 1 ✗ missing: publish hola: there is no queue chat",
+        ),
+        (
+            [asked("x", "hola"), taken("x", "hola")],
+            frozenset(),
+            "#1  worker 1 ✗ missing: no reply was sent",
+        ),
+        (
+            [
+                asked("x", "hola"),
+                taken("x", "hola"),
+                hop("publish", WORKER, REPLIES, "x", "¡hola!"),
+            ],
+            frozenset(),
+            "#1  replies  ✗ missing: nobody took it",
+        ),
+    ],
+)
+def test_what_never_arrived_is_seen_to_be_missing(
+    hops: list[Hop], gone: frozenset[str], line: str
+) -> None:
+    """In the text and in the picture."""
+    ladder = told(hops, gone)
+    assert ladder.text.splitlines()[-1] == line
+    assert line.partition("missing: ")[2] in "".join(ET.fromstring(ladder.svg).itertext())
+
+
+def test_a_reply_that_forgot_its_id_stands_at_the_request_that_caused_it() -> None:
+    """It is marked as strange."""
+    ladder = told(
+        [
+            asked("x", "hola"),
+            taken("x", "hola"),
+            hop("publish", WORKER, REPLIES, "made-up", "¡hola!"),
+        ]
+    )
+    assert ladder.arrows[2].kind is Kind.STRAY
+    assert ladder.arrows[2].number == 1
+
+
+def test_a_reply_that_another_client_took_is_seen_in_its_lane() -> None:
+    """One reply queue, two clients: the second gets the first one's answer."""
+    ladder = told(
+        [
+            asked("x", "hola", CLIENT, "replies"),
+            asked("y", "adiós", OTHER, "replies"),
+            taken("x", "hola", replies="replies"),
+            hop("publish", WORKER, "replies", "x", "¡hola!"),
+            hop("deliver", OTHER, "replies", "x", "¡hola!"),
+        ]
+    )
+    assert (ladder.arrows[3].number, ladder.arrows[3].target) == (1, "client 2")
+
+
+def test_a_direct_reply_has_no_queue_between() -> None:
+    """The broker hands it over itself, so the trace shows its publish alone."""
+    token = "amq.rabbitmq.reply-to.g1h2AA5y"
+    ladder = told(
+        [
+            asked("x", "hola", replies=token),
+            taken("x", "hola", replies=token),
+            hop("publish", WORKER, token, "x", "¡hola!", routed=()),
+        ]
+    )
+    assert ladder.text.splitlines()[-1] == "#1  worker 1 → client 1  reply    ¡hola!"
+
+
+def test_json_rpc_is_read_and_anything_else_is_shortened() -> None:
+    """A call, an answer, an error; a long text in one line; bytes that are no text."""
+    bodies = [
+        json.dumps({"jsonrpc": "2.0", "id": "q", "method": "say", "params": ["ñ", 1]}),
+        json.dumps({"jsonrpc": "2.0", "id": "q", "method": "say", "params": {"text": "a"}}),
+        json.dumps({"jsonrpc": "2.0", "id": "q", "result": None}),
+        json.dumps({"jsonrpc": "2.0", "id": "q", "error": {"code": -32601, "message": "none"}}),
+        "two\nlines",
+        "x" * 100,
+        "[" * 3000,
+    ]
+    labels = [told([asked("x", body)]).arrows[0].label for body in bodies]
+    assert labels[:5] == ['say("ñ", 1)', 'say(text="a")', "null", "error -32601: none", "two lines"]
+    assert labels[5] == "x" * 47 + "…"
+    assert len(labels[6]) == 48
+
+
+def test_the_picture_is_well_formed_escaped_and_names_every_lane() -> None:
+    """Whatever is in a message."""
+    ladder = told([asked("x", "<script>alert('&')</script>\x00"), taken("x", "<b>")])
+    root = ET.fromstring(ladder.svg)
+    assert root.attrib["role"] == "img"
+    assert "client 1 → chat" in root.attrib["aria-label"]
+    assert "<script" not in ladder.svg
+    words = "".join(root.itertext())
+    for lane in ("client 1", "chat", "worker 1", "publish", "deliver"):
+        assert lane in words
+    assert set(ladder._repr_mimebundle_()) == {"image/svg+xml", "text/plain"}
+
+
+def test_a_trace_of_nothing_says_so() -> None:
+    """In both forms."""
+    assert told([]).text == "No message passed while this was traced."
+    assert "No message passed" in "".join(ET.fromstring(told([]).svg).itertext())
+
+
+def test_a_flood_is_cut_short_and_says_how_much_there_was() -> None:
+    """All hops stay as data."""
+    ladder = told([asked(f"{n}", f"{n}") for n in range(300)])
+    assert len(ladder.text.splitlines()) == 1 + SHOWN + 1
+    assert "… and 520 more arrows: 300 messages" in ladder.text
+    assert ladder.text.splitlines()[-1] in "".join(ET.fromstring(ladder.svg).itertext())
+
+
+# On the real broker
+
+
+@pytest.fixture
+def server(service: str) -> Iterator[RpcServer]:
+    """A server with one quick and one slow method."""
+    made = RpcServer(service)
+
+    @made.method
+    def shout(text: str) -> str:
+        return text.upper()
+
+    @made.method
+    def sleep(seconds: float) -> str:
+        time.sleep(seconds)
+        return "awake"
+
+    with made:
+        yield made
+
+
+def test_a_real_call_is_four_hops_and_the_same_each_time(server: RpcServer) -> None:
+    """Whatever the ports, ids and times are."""
+    texts = []
+    for _ in range(3):
+        with trace(server.service) as ladder, RpcClient(server.service) as client:
+            client.call("shout", "hola")
+        texts.append(ladder.text)
+    assert texts == [texts[0]] * 3
+    assert texts[0].splitlines()[1:] == [
+        '#1  client 1 → queue 1   publish  shout("hola")',
+        "#1  queue 1  → worker 1  deliver",
+        '#1  worker 1 → replies   reply    "HOLA"',
+        "#1  replies  → client 1  deliver",
+    ]
+
+
+def test_a_real_timeout_shows_no_reply(server: RpcServer) -> None:
+    """The request got to a worker, and nothing came back while it was traced."""
+    with RpcClient(server.service) as client:
+        with trace(server.service) as ladder, pytest.raises(CallTimeout):
+            client.call("sleep", 0.6, timeout=0.2)
+        assert ladder.text.splitlines()[-1] == "#1  worker 1 ✗ missing: no reply was sent"
+
+
+def test_other_services_are_filtered_out(server: RpcServer, url: str) -> None:
+    """Only the one that was named, by service or by queue, and its replies."""
+    with RpcServer(f"{server.service}.other") as other:
+        other.method("shout")(str.lower)
+        with (
+            RpcClient(server.service) as client,
+            RpcClient(other.service) as stranger,
+            Firehose() as all_of_it,
+            Firehose(only=server.service) as service,
+            Firehose(only=request_queue(server.service)) as queue,
+        ):
+            client.call("shout", "hola")
+            stranger.call("shout", "HOLA")
+        assert len(service.hops) == len(queue.hops) == 4
+        assert len(all_of_it.hops) >= 8
+    transport = connect(url)
+    transport.delete(request_queue(other.service))
+    transport.delete(f"chatrpc.dead.{other.service}")
+    transport.close()
+
+
+def test_a_queue_that_does_not_exist_is_named(url: str) -> None:
+    """Broker versions differ in what they say of it; we look."""
+    from chatrpc.messages import Message
+
+    with trace() as ladder:
+        transport = connect(url)
+        channel = transport.channel()
+        message = Message(b"into the void", "1")
+        channel.publish("1", message, exchange="", key="misspelt", mandatory=False)
+        transport.declare(Queue("kept", {"x-queue-type": "classic", "x-expires": 5000}))
+        channel.publish("2", message, exchange="", key="kept", mandatory=False)
+        transport.look("kept")  # the broker has seen all that was sent before
+        transport.close()
+    lines = ladder.text.splitlines()
+    assert any("into the void: " in line and "✗" in line for line in lines), ladder.text
+    assert any("kept" in line and "nobody took it" in line for line in lines), ladder.text
+
+
+def test_the_body_is_bounded_and_the_size_is_true(server: RpcServer) -> None:
+    """A big message is no burden."""
+    with RpcClient(server.service) as client, Firehose(only=server.service) as firehose:
+        client.call("shout", "x" * 100_000)
+    first = firehose.hops[0]
+    assert len(first.body) == 4096
+    assert first.size > 100_000
+
+
+def test_nothing_is_left_of_a_firehose(url: str) -> None:
+    """No thread that stays, whatever happened in the block."""
+    import threading
+
+    before = threading.active_count()
+    with pytest.raises(KeyError), Firehose():
+        raise KeyError("x")
+    end = time.monotonic() + 2
+    while threading.active_count() > before and time.monotonic() < end:
+        time.sleep(0.01)
+    assert threading.active_count() <= before
+
+
+def test_no_broker_no_permission_no_tracing_are_sentences(url: str, node) -> None:
+    """Each says what to do."""
+    with (
+        pytest.raises(LabProblem, match="no connection to the broker"),
+        Firehose(url="amqp://localhost:1/"),
+    ):
+        pass
+    node.ctl("add_user", "student", "pw")
+    node.ctl("set_permissions", "student", "^mine$", "^mine$", "^mine$")
+    place = url.rpartition("@")[2]
+    try:
+        with pytest.raises(LabProblem) as caught, Firehose(url=f"amqp://student:pw@{place}"):
+            pass
+        assert str(caught.value) == FORBIDDEN
+        node.ctl("trace_off")
+        with pytest.raises(LabProblem) as caught, Firehose(url=url):
+            pass
+        assert str(caught.value) == OFF
+    finally:
+        node.ctl("trace_on")
+        node.ctl("delete_user", "student")

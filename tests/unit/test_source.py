@@ -1,0 +1,83 @@
+"""The source of classes, from files and from a notebook's cells, and their differences."""
+
+from __future__ import annotations
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+
+from chatrpc.lab.problem import LabProblem
+from chatrpc.lab.source import diff, source_of
+from chatrpc.lab.turns import Turn
+
+
+@pytest.fixture
+def cell():
+    """Run a cell as a kernel does, and return the names it leaves."""
+    shell = InteractiveShell()
+    shell.user_module.__name__ = "__main__"
+
+    def run(source: str) -> dict:
+        result = shell.run_cell(source)
+        result.raise_error()
+        return shell.user_ns
+
+    return run
+
+
+V1 = '''class Counter:
+    """Counts."""
+
+    def add(self, n):
+        return n + 1
+'''
+V2 = V1.replace("n + 1", "n + 2").replace("class Counter", "@keep\nclass Counter")
+
+
+def test_a_shipped_class() -> None:
+    assert source_of(Turn).startswith("class Turn:")
+
+
+def test_a_class_of_a_cell_and_the_newest_of_its_name(cell) -> None:
+    old = cell(V1)["Counter"]
+    new = cell("def keep(c):\n    return c\n\n\n" + V2)["Counter"]
+    assert source_of(old) == V1
+    assert source_of(new) == V2
+
+
+def test_a_class_without_functions(cell) -> None:
+    names = cell("class Empty:\n    size = 3\n")
+    assert source_of(names["Empty"]) == "class Empty:\n    size = 3\n"
+
+
+def test_a_dataclass_of_a_cell(cell) -> None:
+    source = (
+        "@dataclass\nclass Point:\n    x: int\n\n    def twice(self):\n        return 2 * self.x\n"
+    )
+    names = cell("from dataclasses import dataclass\n\n" + source)
+    assert source_of(names["Point"]) == source
+
+
+def test_the_difference_as_text_and_as_html(cell) -> None:
+    old = cell(V1)["Counter"]
+    new = cell("def keep(c):\n    return c\n\n\n" + V2.replace("Counts", "<b>Counts"))["Counter"]
+    step = diff(old, new)
+    assert bool(step)
+    assert "-         return n + 1" in step.lines
+    assert "+         return n + 2" in step.lines
+    assert "+ @keep" in step.lines
+    assert "<b>Counts" not in step._repr_html_()
+    assert "&lt;b&gt;Counts" in step._repr_html_()
+    assert repr(step).startswith("- Counter, before\n+ Counter, now")
+
+
+def test_no_difference_is_said(cell) -> None:
+    same = cell(V1)["Counter"]
+    assert not diff(same, same)
+    assert "the same" in repr(diff(same, same))
+
+
+@pytest.mark.parametrize("thing", [3, "Counter", type("Made", (), {})])
+def test_what_has_no_source_is_one_sentence(thing) -> None:
+    with pytest.raises(LabProblem) as caught:
+        diff(thing, Turn)
+    assert "\n" not in str(caught.value)
