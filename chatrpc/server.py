@@ -151,7 +151,8 @@ class RpcServer:
         try:
             if self._link is None:
                 self.start()
-            while not told.wait(3600):
+            # Not for ever: another thread may get the signal, and then nothing wakes this one.
+            while not told.wait(0.5):
                 pass
         finally:
             self.close(drain=drain)

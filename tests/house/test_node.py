@@ -8,6 +8,7 @@ import pwd
 import socket
 import subprocess
 import sys
+import tempfile
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,7 +87,7 @@ def test_a_killed_node_is_noticed_and_comes_back_with_its_port_and_its_queues(ho
     before = node.url
     with connected(node) as link, link.channel() as channel:
         channel.confirm_deliveries()
-        channel.queue.declare("kept", durable=True, arguments={"x-queue-type": "quorum"})
+        channel.queue.declare("kept", durable=True, arguments={"x-queue-type": "classic"})
         channel.basic.publish("still here", "kept", properties={"delivery_mode": 2})
     node.kill()
     assert not node.running
@@ -125,11 +126,16 @@ def test_stopped_wholly_and_a_stale_folder_is_no_obstacle(home: Path) -> None:
     assert any("starts empty" in line for line in said)
 
 
-def test_an_ordinary_user_can_start_one(tmp_path_factory: pytest.TempPathFactory) -> None:
-    folder = tmp_path_factory.mktemp("ordinary")
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that another user reaches; pytest's own are closed to others."""
+    with tempfile.TemporaryDirectory(prefix="chatrpc-ordinary-") as folder:
+        yield Path(folder)
+
+
+def test_an_ordinary_user_can_start_one(open_folder: Path) -> None:
+    folder = open_folder
     user = pwd.getpwnam("nobody") if os.getuid() == 0 else pwd.getpwuid(os.getuid())
-    for path in (folder, folder.parent):
-        path.chmod(0o755)
     os.chown(folder, user.pw_uid, user.pw_gid)
     # A fork, because this interpreter may be in a folder that other users cannot read.
     read, write = os.pipe()
