@@ -571,8 +571,12 @@ def _told(address: Address, error: Exception) -> RpcError:
         return BrokerRefused(f"the broker at {address} refuses this user or password")
     if code == 530 or (code in (402, 403) and "vhost" in text):
         return BrokerRefused(f"the broker refuses the virtual host {address.vhost!r} to {address}")
-    if code in (403, 405, 406):
-        return BrokerRefused(f"the broker at {address} refuses: {text}")
+    if code == 403:
+        advice = "Ask whoever runs the broker for the permission."
+        return BrokerRefused(f"the broker at {address} refuses: {text}", advice=advice)
+    if code in (405, 406):
+        advice = "It was made with other settings or is somebody else's: delete it, or use another."
+        return BrokerRefused(f"the broker at {address} refuses: {text}", advice=advice)
     if isinstance(error, ssl.SSLError) or "CERTIFICATE" in text.upper():
         return BrokerRefused(f"the certificate of {address} cannot be trusted: {text}")
     return BrokerError(f"no connection to the broker at {address}: {text}")

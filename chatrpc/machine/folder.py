@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import json
 import os
+import re
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .problem import BrokerProblem
@@ -52,6 +55,36 @@ def made(folder: Path) -> Path:
     return folder
 
 
+def plain(folder: Path) -> Path:
+    """The folder by a name without spaces and accents: its own, or a link's in the temp folder.
+
+    RabbitMQ itself takes any name, but the `df` and `sh` that it starts do not. Raises
+    BrokerProblem.
+    """
+    if re.fullmatch(r"[\w./+-]+", str(folder), re.ASCII):
+        return folder
+    link = _link(folder)
+    with writing(link.parent):
+        try:
+            link.symlink_to(folder)
+        except FileExistsError:
+            if os.readlink(link) != str(folder) or link.lstat().st_uid != os.getuid():
+                raise BrokerProblem(f"{link} is somebody else's.", f"Remove {link}.") from None
+    return link
+
+
+def forget_plain(folder: Path) -> None:
+    """Remove the link that ``plain`` made, if it made one."""
+    with suppress(OSError):
+        if (link := _link(folder)).is_symlink() and os.readlink(link) == str(folder):
+            link.unlink()
+
+
+def _link(folder: Path) -> Path:
+    digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
+    return Path(tempfile.gettempdir()) / f"chatrpc-{os.getuid()}-{digest}"
+
+
 @contextmanager
 def alone(folder: Path, timeout: float, waits: Callable[[], None]) -> Iterator[None]:
     """Hold the folder's lock, which ends with its holder; ``waits`` is called once if it is taken.
@@ -69,8 +102,7 @@ def alone(folder: Path, timeout: float, waits: Callable[[], None]) -> Iterator[N
                     f"Another program has been busy in {folder} for {timeout:g} s.",
                     "See what it does, or end everything: chatrpc stop.",
                 )
-            if waits is not None:
-                waits()
+            waits()
             waits = _nothing
             time.sleep(0.05)
         yield

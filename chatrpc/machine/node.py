@@ -121,6 +121,7 @@ class Node:
             if ports:
                 end_epmd(ports["epmd_port"])
                 files.save(self._facts_file, ports)
+            files.forget_plain(self.folder)
 
     def kill(self) -> None:
         """End it as a crash would (kill -9); ``start`` brings it back on the same ports."""
@@ -206,6 +207,7 @@ class Node:
     def _give_up(self, process: Process, ports: dict[str, int]) -> None:
         process.kill()
         end_epmd(ports["epmd_port"])
+        files.forget_plain(self.folder)
 
     def _failure(self, installed: rabbitmq.RabbitMQ) -> Exception:
         text = self._output.read_text(errors="replace")
@@ -227,7 +229,7 @@ class Node:
             for name, value in os.environ.items()
             if not name.startswith(("RABBITMQ_", "ERL_", "NOTIFY_SOCKET"))
         }
-        folder = self.folder
+        folder = files.plain(self.folder)
         # In conda's and Homebrew's folders Erlang is beside RabbitMQ, and may not be on the PATH.
         beside = [str(installed.scripts), str(installed.scripts.parent / "bin")]
         path = [*beside, os.environ.get("PATH", os.defpath), "/usr/bin", "/bin"]
@@ -242,10 +244,10 @@ class Node:
             "RABBITMQ_DIST_PORT": str(ports.get("dist_port", 0)),
             "ERL_EPMD_PORT": str(ports.get("epmd_port", 0)),
             "ERL_EPMD_ADDRESS": LOOPBACK,
-            "RABBITMQ_MNESIA_BASE": str(self._data(installed)),
+            "RABBITMQ_MNESIA_BASE": str(folder / self._data(installed).name),
             "RABBITMQ_SCHEMA_DIR": str(folder / "schema"),
-            "RABBITMQ_LOG_BASE": str(self.log.parent),
-            "RABBITMQ_LOGS": str(self.log),
+            "RABBITMQ_LOG_BASE": str(folder / "log"),
+            "RABBITMQ_LOGS": str(folder / "log" / self.log.name),
             "RABBITMQ_PID_FILE": str(folder / "pid"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
             "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),

@@ -60,11 +60,12 @@ def server(service: str) -> Iterator[RpcServer]:
 
 
 def test_call_prints_the_answer(server: RpcServer, service: str) -> None:
-    done = chatrpc("call", "show", "hola", "30", "true", "[1]", '"30"', "--service", service)
+    words = ["hola", "30", "true", "[1]", '"30"']
+    done = chatrpc("call", "show", *words, "--service", service)
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout) == [["hola", 30, True, [1], "30"], {}]
-    named = chatrpc("call", "show", "x=1.5", "y=ñ", "--service", service)
-    assert json.loads(named.stdout) == [[], {"x": 1.5, "y": "ñ"}]
+    done = chatrpc("call", "show", "x=1.5", "y=ñ", "--service", service)
+    assert json.loads(done.stdout) == [[], {"x": 1.5, "y": "ñ"}]
     assert chatrpc("call", "twice", "-4", "--service", service).stdout == "-8\n"
 
 
