@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 import amqpstorm
 import pytest
 
-from chatrpc import broker, topology
+from chatrpc import broker, running, topology
 from chatrpc.settings import Settings
 
 ROOT = Path(__file__).parent
@@ -31,6 +32,8 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in [name for name in os.environ if name.startswith("CHATRPC_")]:
         del os.environ[name]
     os.environ["CHATRPC_HOME"] = str(home)
+    os.environ.update(running.jupyter_folders())  # kernels leave their files there, too
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it tidies up as on Ctrl-C
 
 
 def _needs_broker(item: pytest.Item) -> bool:

@@ -225,7 +225,9 @@ def install_by_apt(packages: "list[str]", what: str) -> bool:
         if not _runs(["sudo", "-n", "true"]) and not sys.stdin.isatty():
             return False
         apt = ["sudo", "DEBIAN_FRONTEND=noninteractive", "apt-get"]
-    say("{} is missing: installing it with {}.".format(what, " ".join([apt[0], *packages])))
+    names = " ".join(packages)
+    prefix = "" if os.getuid() == 0 else "sudo "
+    say(f"{what} is missing: installing it with `{prefix}apt-get install {names}`.")
     install = [*apt, "install", "-y", "--no-install-recommends", *packages]
     try:
         if os.getuid() != 0:

@@ -17,6 +17,7 @@ import urllib.request
 import webbrowser
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -126,8 +127,7 @@ def _leave(number: int, frame: FrameType | None) -> NoReturn:
 
 def attend(process: Process, what: str) -> int:
     """Wait for a child of ours, and end it when we are told to go; its exit code."""
-    record = run_folder() / f"child-{process.pid}.json"
-    processes.remember(record, process, what=what)
+    record = _remember_child(process, what)
     try:
         while process.alive:
             time.sleep(0.2)
@@ -135,6 +135,12 @@ def attend(process: Process, what: str) -> int:
         process.end(grace=10.0)
         record.unlink(missing_ok=True)
     return processes.exit_code(process) or 0
+
+
+def _remember_child(process: Process, what: str) -> Path:
+    record = run_folder() / f"child-{process.pid}.json"
+    processes.remember(record, process, what=what)
+    return record
 
 
 def run_app(options: Sequence[str], say: Say) -> int:
@@ -151,46 +157,57 @@ def run_app(options: Sequence[str], say: Say) -> int:
 # -- the laboratory ---------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class _Lab:
+    """A JupyterLab that was launched, and may not answer yet."""
+
+    process: Process
+    port: int
+    token: str
+    output: Path
+
+
 def run_lab(port: int, browser: bool, options: Sequence[str], say: Say) -> int:
     """Run JupyterLab on the first notebook until told to go; its exit code."""
     home = clone()
-    broker.use(private=True, say=say)
+    if broker.demanded():
+        broker.use(say=say)  # a wrong address is told before anything starts
     with supervisor("laboratory", say):
-        need_worker(say)
-        token = secrets.token_hex(24)
-        process, port, output = _start_lab(home, port, token, options)
-        address = f"http://127.0.0.1:{port}/lab/tree/{FIRST_NOTEBOOK}?token={token}"
-        say(f"\nJupyterLab is at\n\n    {address}\n\nCtrl-C ends it. Its log: {output}")
+        # JupyterLab needs no broker itself: the two take their seconds side by side.
+        lab = _launch_lab(home, port, options)
+        try:
+            broker.use(private=True, say=say)
+            need_worker(say)
+            while not _answers(lab):
+                if "already in use" not in lab.output.read_text(errors="replace"):
+                    why = folder.last_line(lab.output)
+                    raise BrokerProblem(f"JupyterLab did not start: {why}", f"See {lab.output}.")
+                lab = _launch_lab(home, lab.port + 1, options)
+        except BaseException:
+            lab.process.end()
+            raise
+        address = f"http://127.0.0.1:{lab.port}/lab/tree/{FIRST_NOTEBOOK}?token={lab.token}"
+        say(f"\nJupyterLab is at\n\n    {address}\n\nCtrl-C ends it. Its log: {lab.output}")
         if browser and _has_screen():
             webbrowser.open(address)
-        return attend(process, "JupyterLab")
+        return attend(lab.process, "JupyterLab")
     return 0
 
 
-def _start_lab(
-    home: Path, wanted: int, token: str, options: Sequence[str]
-) -> tuple[Process, int, Path]:
-    for port in filter(is_free, range(wanted, wanted + 20)):
-        output = run_folder() / f"lab-{port}.log"
-        command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1"]
-        command += [f"--port={port}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={home}"]
-        if hasattr(os, "getuid") and os.getuid() == 0:
-            command.append("--allow-root")
-        env = os.environ | jupyter_folders() | {"JUPYTER_TOKEN": token}
-        process = processes.launch([*command, *options], output=output, env=env, cwd=home)
-        try:
-            if _until_it_answers(f"http://127.0.0.1:{port}/api/status?token={token}", process):
-                return process, port, output
-        except BaseException:
-            process.kill()
-            raise
-        if "already in use" not in output.read_text(errors="replace"):
-            raise BrokerProblem(
-                f"JupyterLab did not start: {folder.last_line(output)}", f"See {output}."
-            )
-    raise BrokerProblem(
-        f"The ports {wanted} to {wanted + 19} are all taken.", "Choose one: chatrpc lab --port."
-    )
+def _launch_lab(home: Path, wanted: int, options: Sequence[str]) -> _Lab:
+    port = next(filter(is_free, range(wanted, min(wanted + 20, 65536))), None)
+    if port is None:
+        raise BrokerProblem(f"Port {wanted} and those after it are taken.", "Choose with --port.")
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1"]
+    command += [f"--port={port}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={home}"]
+    if os.getuid() == 0:
+        command.append("--allow-root")
+    token = secrets.token_hex(24)
+    env = os.environ | jupyter_folders() | {"JUPYTER_TOKEN": token}
+    output = run_folder() / f"lab-{port}.log"
+    process = processes.launch([*command, *options], output=output, env=env, cwd=home)
+    _remember_child(process, "JupyterLab")
+    return _Lab(process, port, token, output)
 
 
 def jupyter_folders() -> dict[str, str]:
@@ -206,17 +223,19 @@ def jupyter_folders() -> dict[str, str]:
     }
 
 
-def _until_it_answers(address: str, process: Process) -> bool:
+def _answers(lab: _Lab) -> bool:
+    """Wait until it answers; False, and it is ended, if it does not."""
+    address = f"http://127.0.0.1:{lab.port}/api/status?token={lab.token}"
     deadline = time.monotonic() + 90.0
     # A proxy from the environment has no business on loopback.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    while time.monotonic() < deadline and process.alive:
+    while time.monotonic() < deadline and lab.process.alive:
         try:
             with opener.open(address, timeout=5.0):
                 return True
         except (urllib.error.URLError, OSError):
-            time.sleep(0.2)
-    process.kill()
+            time.sleep(0.1)
+    lab.process.end()
     return False
 
 

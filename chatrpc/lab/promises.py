@@ -445,7 +445,7 @@ def worker_killed(trial: Trial) -> None:
         log.touch()
         for _ in range(2):
             stack.enter_context(_worker(trial, str(log)))
-        client = trial.client(timeout=5.0)
+        client = trial.client(timeout=3.0)
         with _later(0.0, lambda: _kill_first(log)):
             answer = client.call("work", "hola")
         pids = [int(line) for line in log.read_text().split()]

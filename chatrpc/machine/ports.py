@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from contextlib import ExitStack, suppress
+import time
+from contextlib import ExitStack
 
 LOOPBACK = "127.0.0.1"
 
@@ -31,11 +32,21 @@ def is_free(port: int) -> bool:
 
 
 def end_epmd(port: int) -> None:
-    """Ask Erlang's port mapper there to go; it stays while a node is registered with it."""
-    with suppress(OSError), socket.create_connection((LOOPBACK, port), 1.0) as sock:
-        sock.settimeout(1.0)
-        sock.sendall(b"\x00\x01k")
-        sock.recv(2)
+    """Ask Erlang's port mapper there to go; it stays while a node is registered with it.
+
+    A node that has just ended may still be registered for a moment, so this asks for 2 s.
+    """
+    deadline = time.monotonic() + 2.0
+    while time.monotonic() < deadline:
+        try:
+            with socket.create_connection((LOOPBACK, port), 1.0) as sock:
+                sock.settimeout(1.0)
+                sock.sendall(b"\x00\x01k")
+                if sock.recv(2) == b"OK":
+                    return
+        except OSError:
+            return
+        time.sleep(0.05)
 
 
 def lan_address() -> str:

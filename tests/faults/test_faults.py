@@ -198,11 +198,15 @@ def test_a_worker_killed_in_mid_call_is_replaced_by_the_other(service: str, tmp_
 
 @pytest.mark.parametrize(
     ("hard", "age"),
-    [(False, 0.0), (True, 0.0), (True, 1.5)],
-    ids=["stopped", "killed", "killed when the queue is older"],
+    [(False, 0.0), (True, 3.0)],
+    ids=["stopped", "killed"],
 )
 def test_a_broker_restart_loses_no_call(hard: bool, age: float, service: str, node: Node) -> None:
-    """Client and server come back by themselves; calls with time left are answered."""
+    """Client and server come back by themselves; calls with time left are answered.
+
+    The queue is some seconds old before the kill, since RabbitMQ 3.10 notes where a quorum
+    queue lives only after a moment: a younger one does not come back from a kill -9.
+    """
     server = echo_server(service)
     with server, RpcClient(service) as client, callers(client, timeout=60) as crowd:
         time.sleep(age)

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +18,8 @@ import amqpstorm
 import pytest
 
 from chatrpc.broker import BrokerProblem, Node
-from chatrpc.machine import node as node_module
 from chatrpc.machine import folder, processes
+from chatrpc.machine import node as node_module
 
 ASK = "from chatrpc import broker; print(broker.use(private=True))"
 
@@ -96,7 +97,7 @@ def test_a_killed_node_is_noticed_and_comes_back_with_its_port_and_its_queues(ho
     before = node.url
     with connected(node) as link, link.channel() as channel:
         channel.confirm_deliveries()
-        channel.queue.declare("kept", durable=True, arguments={"x-queue-type": "classic"})
+        channel.queue.declare("kept", durable=True, arguments={"x-queue-type": "quorum"})
         channel.basic.publish("still here", "kept", properties={"delivery_mode": 2})
     time.sleep(3)  # a quorum queue younger than a second or two does not survive a kill -9
     node.kill()
