@@ -220,11 +220,13 @@ class Link:
             standing = _Standing(transport, reading, publishing, ended)
             self._connect(standing)
             return standing
-        except RpcError:
+        except Exception as error:  # whatever it is, this thread must dial again
             if self._standing is not None:
                 self._fall(self._standing)
             transport.close()
-            raise
+            if isinstance(error, RpcError):
+                raise
+            raise BrokerError(f"no connection to the broker at {address}: {error!r}") from error
         finally:
             self._dialing = None
 

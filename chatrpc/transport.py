@@ -44,6 +44,7 @@ from .errors import BrokerError, BrokerRefused, NoWorker, RpcError
 from .messages import LARGEST, Message
 from .settings import Address
 
+log = logging.getLogger("chatrpc.transport")
 logging.getLogger("amqpstorm").setLevel(logging.CRITICAL)  # it logs a traceback for every loss
 
 PROVEN_ON = "3.1.4"
@@ -536,8 +537,12 @@ class Transport:
 
     def close(self, timeout: float = 1.0) -> None:
         """End the connection, politely within ``timeout`` seconds and rudely after them."""
-        with _guard(timeout, self._connection.abort), contextlib.suppress(AMQPError):
-            self._connection.close()
+        try:
+            with _guard(timeout, self._connection.abort):
+                self._connection.close()
+        except (AMQPError, OSError, KeyError, RuntimeError) as error:
+            # A broker that goes meanwhile makes AMQPStorm trip over its own table of channels.
+            log.debug("closing %s: %r", self.address, error)
 
 
 @contextlib.contextmanager
