@@ -19,6 +19,7 @@ from chatrpc.settings import Settings
 ROOT = Path(__file__).parent
 BROKER_FREE = (ROOT / "tests" / "unit",)
 HOME = pytest.StashKey[Path]()
+LENT = pytest.StashKey[bool]()
 NODE = pytest.StashKey[broker.Node]()
 
 
@@ -27,13 +28,16 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "no_broker: needs no broker")
     if hasattr(config, "workerinput"):  # a worker of xdist uses what its parent started
         return
-    home = Path(tempfile.mkdtemp(prefix="chatrpc-tests-"))
-    config.stash[HOME] = home
+    lent = os.environ.get("CHATRPC_TESTS_HOME")  # `make test` lends all its stages one node
+    config.stash[LENT] = bool(lent)
+    home = config.stash[HOME] = Path(lent or tempfile.mkdtemp(prefix="chatrpc-tests-"))
     for name in [name for name in os.environ if name.startswith("CHATRPC_")]:
         del os.environ[name]
     os.environ["CHATRPC_HOME"] = str(home)
     os.environ.update(running.jupyter_folders())  # kernels leave their files there, too
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it tidies up as on Ctrl-C
+    # SIGTERM tidies up as Ctrl-C does; and a job in the background is born deaf to Ctrl-C.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
 
 
 def _needs_broker(item: pytest.Item) -> bool:
@@ -59,6 +63,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Leave nothing: neither the node, nor its epmd, nor the folder."""
+    if config.stash.get(LENT, True):
+        return
     if node := config.stash.get(NODE, None):
         node.stop()
     if home := config.stash.get(HOME, None):

@@ -5,6 +5,7 @@ what Python 3.6 can read, and to the standard library. It does only what is not 
 nothing changed since the last time, nothing at all.
 """
 
+import glob
 import hashlib
 import json
 import os
@@ -23,6 +24,7 @@ STAMP = os.path.join(VENV, "chatrpc-setup.json")
 STATE = os.path.join(ROOT, ".chatrpc")
 LOG = os.path.join(STATE, "setup.log")
 OLDEST, NEWEST = (3, 11), (3, 13)
+DRIVER = os.path.join("site-packages", "playwright", "driver", "node")
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 # JupyterLab asks the outside for nothing: no news, no updates, no list of extensions.
@@ -288,10 +290,14 @@ def configure_jupyter() -> None:
 
 
 def get_chromium() -> None:
-    """Chromium for the browser tests; a loud word if there is none."""
-    if any(shutil.which(name) for name in CHROMIUM):
-        return
-    if not install_by_apt(["chromium"], "Chromium, for the browser tests,"):
+    """Chromium and what drives it, for the browser tests; a loud word if they cannot be had."""
+    missing = []
+    if not any(shutil.which(name) for name in CHROMIUM):
+        missing.append("chromium")
+    drivers = glob.glob(os.path.join(VENV, "lib", "python*", DRIVER))
+    if drivers and not _runs([drivers[0], "--version"]):
+        missing.append("libatomic1")  # the library that Playwright's driver needs
+    if missing and not install_by_apt(missing, "What the browser tests need"):
         say("!! Chromium is missing and cannot be installed from here: NO BROWSER TEST WILL RUN.")
 
 

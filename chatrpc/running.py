@@ -212,7 +212,7 @@ def _launch_lab(home: Path, wanted: int, options: Sequence[str]) -> _Lab:
 
 def jupyter_folders() -> dict[str, str]:
     """Where Jupyter and IPython keep their files: with the kit's own, not in the home folder."""
-    home = folder.state_folder() / "jupyter"
+    home = folder.made(folder.state_folder() / "jupyter")  # IPython wants it to be there
     return {
         "JUPYTER_CONFIG_DIR": str(home / "config"),
         "JUPYTER_DATA_DIR": str(home / "data"),

@@ -11,17 +11,20 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from chatrpc.bootstrap import CHROMIUM
+from chatrpc.broker import Node
+
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 LIMIT = 900  # seconds a stage may take before it is interrupted
 APART = ("unit", "web")  # folders of tests with a stage of their own
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 
 @dataclass(frozen=True)
@@ -67,12 +70,17 @@ def main() -> int:
     began = time.monotonic()
     outcomes = []
     todo = stages()
-    try:
-        for number, stage in enumerate(todo, 1):
-            say(f"\n== {number}/{len(todo)} {stage.name}: {shown(stage)}")
-            outcomes.append(run(stage))
-    except KeyboardInterrupt:
-        say("\nInterrupted.")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with tempfile.TemporaryDirectory(prefix="chatrpc-tests-") as home:
+        os.environ["CHATRPC_TESTS_HOME"] = home
+        try:
+            for number, stage in enumerate(todo, 1):
+                say(f"\n== {number}/{len(todo)} {stage.name}: {shown(stage)}")
+                outcomes.append(run(stage))
+        except KeyboardInterrupt:
+            say("\nInterrupted.")
+        finally:
+            Node(Path(home) / "broker").stop()  # one node served all stages
     say("\n== What ran\n")
     for outcome in outcomes:
         say(f"  {outcome.verdict:<8}{outcome.name:<18}{outcome.seconds:>6.1f} s  {outcome.what}")

@@ -109,13 +109,18 @@ def test_a_broken_stamp_is_no_stamp(clone: Path) -> None:
 
 
 def test_a_moved_venv_is_made_anew_and_a_good_one_kept(clone: Path) -> None:
-    subprocess.run([sys.executable, "-m", "venv", bootstrap.VENV], check=True, timeout=120)
+    venv = [sys.executable, "-m", "venv", "--without-pip", bootstrap.VENV]
+    subprocess.run(venv, check=True, timeout=120)
+    assert not bootstrap.venv_fits()
+    [packages] = Path(bootstrap.VENV, "lib").glob("python3.*/site-packages")
+    (packages / "pip.py").touch()
+    pip = Path(bootstrap.VENV, "bin", "pip")
+    pip.write_text(f"#!{bootstrap.PYTHON}\n")
     assert bootstrap.venv_fits()
     moved = clone / "moved"
     shutil.move(bootstrap.VENV, moved)
     moved.rename(bootstrap.VENV)
     assert bootstrap.venv_fits()
-    pip = Path(bootstrap.VENV, "bin", "pip")
     pip.write_text(pip.read_text().replace(str(clone), "/somewhere/else"))
     assert not bootstrap.venv_fits()
 

@@ -6,8 +6,6 @@ import json
 import os
 import pwd
 import socket
-import subprocess
-import sys
 import tempfile
 import time
 import traceback
@@ -17,11 +15,10 @@ from pathlib import Path
 import amqpstorm
 import pytest
 
+from chatrpc import broker
 from chatrpc.broker import BrokerProblem, Node
 from chatrpc.machine import folder, processes
 from chatrpc.machine import node as node_module
-
-ASK = "from chatrpc import broker; print(broker.use(private=True))"
 
 
 def connected(node: Node) -> amqpstorm.Connection:
@@ -42,26 +39,53 @@ def listening(port: int) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("ñandú y más")
-    yield folder
-    Node(folder / "broker").stop()
+def home() -> Iterator[Path]:
+    """A state folder that an ordinary user can get to, which pytest's own are not."""
+    with tempfile.TemporaryDirectory(prefix="ñandú y más ") as name:
+        if os.getuid() == 0:
+            nobody = pwd.getpwnam("nobody")
+            os.chown(name, nobody.pw_uid, nobody.pw_gid)
+        yield Path(name)
+        Node(Path(name) / "broker").stop()
 
 
-def test_four_programs_at_once_share_one_broker_that_only_loopback_reaches(home: Path) -> None:
-    environment = os.environ | {"CHATRPC_HOME": str(home)}
-    environment.pop("CHATRPC_URL")
-    asking = [
-        subprocess.Popen(
-            [sys.executable, "-c", ASK], env=environment, stdout=subprocess.PIPE, text=True
-        )
-        for _ in range(4)
-    ]
-    answers = {child.communicate(timeout=120)[0].strip() for child in asking}
-    assert [child.returncode for child in asking] == [0, 0, 0, 0]
+def as_an_ordinary_user(home: Path) -> tuple[int, int]:
+    """Ask for the private node in a process of its own; its pid, and where it reports.
+
+    A fork, because this interpreter may be in a folder that other users cannot read.
+    """
+    read, write = os.pipe()
+    if child := os.fork():
+        os.close(write)
+        return child, read
+    try:
+        if os.getuid() == 0:
+            nobody = pwd.getpwnam("nobody")
+            os.setgroups([])
+            os.setgid(nobody.pw_gid)
+            os.setuid(nobody.pw_uid)
+        os.chdir("/")
+        os.environ["CHATRPC_HOME"] = str(home)
+        del os.environ["CHATRPC_URL"]
+        os.write(write, f"{os.getuid() != 0} {broker.use(private=True)}".encode())
+    except BaseException:  # noqa: BLE001 - a child of a fork must not come back from here
+        os.write(write, traceback.format_exc().encode())
+    finally:
+        os._exit(0)
+
+
+def test_four_ordinary_users_programs_at_once_share_one_broker(home: Path) -> None:
+    reports = set()
+    for child, pipe in [as_an_ordinary_user(home) for _ in range(4)]:
+        with os.fdopen(pipe) as reader:
+            reports.add(reader.read())
+        os.waitpid(child, 0)
     node = Node(home / "broker")
-    assert answers == {node.url}
+    assert reports == {f"True {node.url}"}
     assert node.running
+
+
+def test_only_loopback_reaches_it(home: Path) -> None:
     facts = json.loads((home / "broker" / "node.json").read_text())
     loopback = {"0100007F", "00000000000000000000000001000000"}
     for name in ("port", "dist_port", "epmd_port"):
@@ -136,44 +160,6 @@ def test_stopped_wholly_and_a_stale_folder_is_no_obstacle(home: Path) -> None:
         assert f":{facts['port']}/" not in node.url
     assert any("no longer free" in line for line in said)
     assert any("starts empty" in line for line in said)
-
-
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """A folder that another user reaches; pytest's own are closed to others."""
-    with tempfile.TemporaryDirectory(prefix="chatrpc-ordinary-") as folder:
-        yield Path(folder)
-
-
-def test_an_ordinary_user_can_start_one(open_folder: Path) -> None:
-    user = pwd.getpwnam("nobody") if os.getuid() == 0 else pwd.getpwuid(os.getuid())
-    os.chown(open_folder, user.pw_uid, user.pw_gid)
-    # A fork, because this interpreter may be in a folder that other users cannot read.
-    read, write = os.pipe()
-    if (child := os.fork()) == 0:
-        report = "not started"
-        try:
-            if os.getuid() == 0:
-                os.setgroups([])
-                os.setgid(user.pw_gid)
-                os.setuid(user.pw_uid)
-            os.chdir("/")
-            node = Node(open_folder / "broker")
-            try:
-                node.start()
-                report = f"{os.getuid()} {node.running}"
-            finally:
-                node.stop()
-        except BaseException:  # noqa: BLE001 - a child of a fork must not come back from here
-            report = traceback.format_exc()
-        finally:
-            os.write(write, report.encode())
-            os._exit(0)
-    os.close(write)
-    with os.fdopen(read) as pipe:
-        report = pipe.read()
-    os.waitpid(child, 0)
-    assert report == f"{user.pw_uid} True"
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence() -> None:
