@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
 
 from chatrpc.lab.problem import LabProblem
 from chatrpc.lab.source import diff, source_of
@@ -13,7 +14,9 @@ from chatrpc.lab.turns import Turn
 @pytest.fixture
 def cell():
     """Run a cell as a kernel does, and return the names it leaves."""
-    shell = InteractiveShell()
+    quiet = Config()
+    quiet.HistoryManager.enabled = False  # or it writes into a folder that is gone at the exit
+    shell = InteractiveShell(config=quiet)
     shell.user_module.__name__ = "__main__"
 
     def run(source: str) -> dict:
