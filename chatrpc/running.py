@@ -204,6 +204,7 @@ def _launch_lab(home: Path, wanted: int, options: Sequence[str]) -> _Lab:
         command.append("--allow-root")
     token = secrets.token_hex(24)
     env = os.environ | jupyter_folders() | {"JUPYTER_TOKEN": token}
+    env.pop("PYTHONDONTWRITEBYTECODE", None)  # each next start is seconds quicker with bytecode
     output = run_folder() / f"lab-{port}.log"
     process = processes.launch([*command, *options], output=output, env=env, cwd=home)
     _remember_child(process, "JupyterLab")
