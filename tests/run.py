@@ -104,6 +104,7 @@ def run(stage: Stage) -> Outcome:
     began = time.monotonic()
     lines: list[str] = []
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # some hundred programs start: compile once
     with subprocess.Popen(
         stage.command,
         cwd=ROOT,

@@ -63,7 +63,7 @@ def plain(folder: Path) -> Path:
     """
     if re.fullmatch(r"[\w./+-]+", str(folder), re.ASCII):
         return folder
-    link = _link(folder)
+    link = _link(folder, os.getuid())
     with writing(link.parent):
         try:
             link.symlink_to(folder)
@@ -74,15 +74,17 @@ def plain(folder: Path) -> Path:
 
 
 def forget_plain(folder: Path) -> None:
-    """Remove the link that ``plain`` made, if it made one."""
+    """Remove the links that ``plain`` made, ours and, where root stops it, the owner's."""
     with suppress(OSError):
-        if (link := _link(folder)).is_symlink() and os.readlink(link) == str(folder):
-            link.unlink()
+        for user in {os.getuid(), folder.stat().st_uid}:
+            if (link := _link(folder, user)).is_symlink() and os.readlink(link) == str(folder):
+                link.unlink()
 
 
-def _link(folder: Path) -> Path:
+def _link(folder: Path, user: int) -> Path:
+    # A name of its own for each user: in the temp folder nobody may follow another's link.
     digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
-    return Path(tempfile.gettempdir()) / f"chatrpc-{os.getuid()}-{digest}"
+    return Path(tempfile.gettempdir()) / f"chatrpc-{user}-{digest}"
 
 
 @contextmanager
