@@ -70,7 +70,7 @@ class RpcServer:
         self._settings = Settings.from_env(url=url)
         self._handler = Handler(self.methods, self.name)
         self._threads_wanted = threads
-        self._answers: Answers[Arrival] = Answers()
+        self._answers: Answers[tuple[Arrival, float]] = Answers()  # with when its asker gives up
         self._numbers = itertools.count(1)
         self._owed: dict[str, _Owed] = {}
         self._running = 0
@@ -198,8 +198,9 @@ class RpcServer:
         owed = self._owed.get(id)
         if owed is None:
             return
-        if outcome is Outcome.NACKED:
-            self._agenda.at(time.monotonic() + _AGAIN, lambda: self._again(id, owed))
+        now = time.monotonic()
+        if outcome is Outcome.NACKED and now < owed.until:
+            self._agenda.at(now + _AGAIN, lambda: self._again(id, owed))
         elif outcome is Outcome.LOST:
             self._settle(id)
         else:
@@ -256,11 +257,11 @@ class RpcServer:
 
     def _answer(self, arrival: Arrival, request: Request) -> None:
         about, until = key(arrival.delivery.message), request.deadline.at
-        seen, reply = self._answers.begin(about, arrival, request.deadline)
+        seen, reply = self._answers.begin(about, (arrival, until), request.deadline)
         if seen is Seen.NEW:
             reply = self._handler.handle(request)
-            for waiting in self._answers.finish(about, reply, time.monotonic()):
-                self._reply(waiting, reply, until=until)
+            for waiting, its_until in self._answers.finish(about, reply, time.monotonic()):
+                self._reply(waiting, reply, until=its_until)
         elif reply is not None:
             self._reply(arrival, reply, until=until)
 

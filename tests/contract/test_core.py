@@ -241,6 +241,20 @@ class TestOnce:
         assert answers == [{"jsonrpc": "2.0", "id": "a", "result": ["cup", False]}] * 3
         assert ran == ["cup"]
 
+    def test_a_copy_that_waits_longer_gets_its_answer_for_as_long(
+        self, server, raw, service, ran, hold
+    ):
+        queue = raw.queue.declare("", exclusive=True)["queue"]
+        body = json.dumps({"jsonrpc": "2.0", "id": "a", "method": "wait", "params": ["cup"]})
+        for correlation_id, left in (("brief", "300"), ("patient", "9000")):
+            about = {"correlation_id": correlation_id, "message_id": "a", "expiration": left}
+            send(raw, service, body, reply_to=queue, **about)
+        assert until(lambda: ran == ["cup"])
+        time.sleep(0.4)
+        hold.set()
+        time.sleep(0.3)  # so that a reply which expires early is gone
+        assert take(raw, queue).correlation_id == "patient"
+
     def test_send_again_with_the_same_message_id_runs_once(self, server, client, ran, hold):
         with pytest.raises(CallTimeout):
             client.call("wait", "cup", timeout=0.3, message_id="intention-1")
@@ -452,6 +466,17 @@ class TestTheFirstConnection:
 
 class TestTheServer:
     """Drain, and its own mistakes."""
+
+    def test_a_reply_that_is_refused_is_given_up_when_nobody_waits_any_more(
+        self, server, raw, service
+    ):
+        full = {"x-queue-type": "classic", "x-max-length": 1, "x-overflow": "reject-publish"}
+        queue = raw.queue.declare("", exclusive=True, arguments=full)["queue"]
+        raw.basic.publish("stands in the way", queue)
+        send(raw, service, ASK, reply_to=queue, correlation_id="1", expiration="500")
+        assert until(lambda: server._owed)
+        assert until(lambda: not server._owed, seconds=3)
+        assert depth(raw, topology.request_queue(service)) == 0
 
     def test_close_finishes_the_work_in_hand(self, server, client, ran, hold):
         future = client.submit("wait", "cup")
