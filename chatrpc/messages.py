@@ -238,7 +238,5 @@ def _error(told: dict[str, Any]) -> RpcError:
     for kind in (errors.MethodNotFound, errors.InvalidParams, InvalidRequest, Undecodable):
         if kind.code == code:
             return kind(message, ran=Ran.NO)
-    if code == errors.CallTimeout.code:
-        return errors.CallTimeout(message, ran=Ran.NO)
     name = data.get("type") if isinstance(data, dict) else None
     return RemoteError(name if isinstance(name, str) else "Error", message)
