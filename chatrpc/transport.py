@@ -323,6 +323,7 @@ class _Connection(StormConnection):
 
     def __init__(self, address: Address, *, lost: Callable[[Exception], None], **options: Any):
         self._lost = lost
+        self.reached = False
         self.writer = _Writer(lambda data: self._io.write_to_socket(data))
         super().__init__(
             address.host,
@@ -339,6 +340,7 @@ class _Connection(StormConnection):
         self.heartbeat.writer = self.writer
 
     def _send_handshake(self) -> None:
+        self.reached = True
         alarm = _Alarm(self._ring)
         self._exceptions = self._io._exceptions = alarm
         if self._io.poller is not None:
@@ -448,6 +450,16 @@ class Transport:
         """
         with _translated(self.address), _guard(self._dial, self._connection.abort):
             self._connection.open()
+
+    @property
+    def reached(self) -> bool:
+        """Whether anybody took the dial, a broker or not."""
+        return self._connection.reached
+
+    @property
+    def version(self) -> str:
+        """The broker's version, as it greeted us; empty before ``open``."""
+        return str(self._connection.server_properties.get("version", ""))
 
     def channel(self) -> Channel:
         """Open a channel."""
