@@ -13,7 +13,7 @@ from pathlib import Path
 import amqpstorm
 import pytest
 
-from chatrpc import broker, running, topology
+from chatrpc import bootstrap, broker, running, topology
 from chatrpc.settings import Settings
 
 ROOT = Path(__file__).parent
@@ -104,7 +104,7 @@ def _delete_queues(url: str, service: str) -> None:
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """The path of a Chromium to drive."""
-    for name in ("chromium", "chromium-browser", "google-chrome"):
+    for name in bootstrap.CHROMIUM:
         if path := shutil.which(name):
             return path
     pytest.fail("No Chromium, so no browser test: apt-get install chromium", pytrace=False)

@@ -211,9 +211,9 @@ def _launch_lab(home: Path, wanted: int, options: Sequence[str]) -> _Lab:
     return _Lab(process, port, token, output)
 
 
-def jupyter_folders() -> dict[str, str]:
+def jupyter_folders(home: Path | None = None) -> dict[str, str]:
     """Where Jupyter and IPython keep their files: with the kit's own, not in the home folder."""
-    home = folder.made(folder.state_folder() / "jupyter")  # IPython wants it to be there
+    home = folder.made(home or folder.state_folder() / "jupyter")  # IPython wants it to be there
     return {
         "JUPYTER_CONFIG_DIR": str(home / "config"),
         "JUPYTER_DATA_DIR": str(home / "data"),

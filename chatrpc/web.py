@@ -42,6 +42,7 @@ from .errors import (
     RpcError,
     TooLarge,
 )
+from .machine.ports import lan_address
 from .settings import Settings
 
 log = logging.getLogger("chatrpc.web")
@@ -408,15 +409,6 @@ def _addresses(host: str, server: object) -> str:
     here = f"http://127.0.0.1:{port}/"
     lan = lan_address()
     return f"{here}, and for the room at http://{lan}:{port}/" if lan else here
-
-
-def lan_address() -> str | None:
-    """This machine's address in its local network, None without one; nothing is sent."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, suppress(OSError):
-        probe.connect(("192.0.2.1", 9))  # an address for documentation: it only picks the route
-        found = str(probe.getsockname()[0])
-        return None if found.startswith(("127.", "0.")) else found
-    return None
 
 
 def tell(sentence: str, stream: TextIO | None = None) -> None:

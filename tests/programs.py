@@ -97,6 +97,19 @@ class Program:
         self.process.wait()
 
 
+CHROMIUM_FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+"""With these it asks nobody outside for anything, and needs no screen."""
+
+
 def consumer(service: str, **environment: str) -> Program:
     """A worker process that serves already."""
     program = Program("worker/consumer.py", CHATRPC_SERVICE=service, **environment)

@@ -57,4 +57,4 @@ def lan_address() -> str:
         except OSError:
             return ""
         address = str(sock.getsockname()[0])
-    return "" if address.startswith("127.") else address
+    return "" if address.startswith(("127.", "0.")) else address

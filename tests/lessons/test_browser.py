@@ -19,20 +19,13 @@ import pytest
 from committed import FOLDER
 from playwright.sync_api import Page, expect, sync_playwright
 
+from chatrpc import running
+from tests.programs import CHROMIUM_FLAGS
+
 PATIENCE = 60_000  # milliseconds
 LESSON = "00_first_chat.ipynb"
 IDLE = ".jp-Notebook-ExecutionIndicator[data-status=idle]"
 QUIET = {"fetchNews": "false", "checkForUpdates": False}
-BROWSER = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 RUN_ALL = """async () => {
     await jupyterapp.shell.currentWidget.sessionContext.ready;
     window.ran = false;
@@ -49,15 +42,7 @@ def jupyter(url: str, tmp_path: Path) -> Iterator[str]:
     settings = tmp_path / "settings" / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True)
     (settings / "notification.jupyterlab-settings").write_text(json.dumps(QUIET))
-    places = {
-        "JUPYTERLAB_SETTINGS_DIR": "settings",
-        "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
-        "JUPYTER_CONFIG_DIR": "config",
-        "JUPYTER_DATA_DIR": "data",
-        "JUPYTER_RUNTIME_DIR": "runtime",
-        "IPYTHONDIR": "ipython",
-    }
-    environment = os.environ | {name: str(tmp_path / place) for name, place in places.items()}
+    environment = os.environ | running.jupyter_folders(tmp_path)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -94,7 +79,7 @@ def wait_for(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
 def page(chromium: str) -> Iterator[Page]:
     """A page of a real browser."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=BROWSER)
+        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.set_default_timeout(PATIENCE)
         expect.set_options(timeout=PATIENCE)

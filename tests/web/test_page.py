@@ -9,20 +9,10 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
-from tests.programs import Program, Standing, consumer
+from tests.programs import CHROMIUM_FLAGS, Program, Standing, consumer
 
 pytestmark = pytest.mark.browser
 
-ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 320, "height": 640}
 AT_THE_END = "scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 2"
@@ -37,7 +27,7 @@ expect.set_options(timeout=20_000)
 def browser(chromium: str) -> Iterator[Browser]:
     """Chromium; it ends with the module, since Playwright's loop would disturb other tests."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
         yield browser
         browser.close()
 
