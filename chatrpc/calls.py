@@ -9,7 +9,6 @@ from typing import Any
 
 from .deadline import Deadline
 from .errors import RpcError
-from .link import Arrival
 from .messages import Reply
 
 
@@ -30,8 +29,8 @@ class Call:
 
     ``id`` names this call, ``message_id`` the intention behind it. ``sends`` counts how
     often it went out. ``doubtful`` is set when a send was lost: perhaps it ran, whatever a
-    later send tells. ``missing_since`` is when its queue was first found missing.
-    ``arrival`` is how its reply came, to be acknowledged by whoever waited for it.
+    later send tells. ``reminded`` is set when silence has its second send in store.
+    ``missing_since`` is when its queue was first found missing.
     """
 
     id: str
@@ -41,17 +40,17 @@ class Call:
     future: CallFuture | None = None
     sends: int = 0
     doubtful: bool = False
+    reminded: bool = False
     missing_since: float | None = None
     outcome: Reply | RpcError | None = None
-    arrival: Arrival | None = None
     _ended: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self._ended.acquire()  # a bare lock wakes its waiter faster than an Event
 
-    def end(self, outcome: Reply | RpcError, arrival: Arrival | None = None) -> None:
+    def end(self, outcome: Reply | RpcError) -> None:
         """Give the call its outcome, and wake whoever waits for it."""
-        self.outcome, self.arrival = outcome, arrival
+        self.outcome = outcome
         self._ended.release()
 
     def wait(self, timeout: float = -1) -> bool:

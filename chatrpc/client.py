@@ -63,10 +63,10 @@ class RpcClient:
         self._closed = False
         declarations = topology.for_client()
         self._reply_queue = topology.DIRECT_REPLY
+        several = len(settings.addresses) > 1
         if safe:
             own = f"{socket.gethostname()[:40]}-{self._prefix}"
             self._reply_queue = topology.reply_queue(user, own)
-            several = len(settings.addresses) > 1
             declarations += topology.for_reply(self._reply_queue, replicated=several)
         self._agenda = Agenda(f"chatrpc-client-{self._prefix}-agenda")
         self._link = Link(
@@ -74,7 +74,7 @@ class RpcClient:
             self,
             name=f"chatrpc-client-{self._prefix}-link",
             declarations=declarations,
-            queue=self._reply_queue,
+            queues=[self._reply_queue],
             safe=safe,
         )
         self._outbox = Outbox(
@@ -86,6 +86,8 @@ class RpcClient:
             limit=settings.queue_limit,
             user=user,
             reply_queue=self._reply_queue,
+            safe=safe,
+            several=several,
         )
         self._link.open()
 
@@ -118,7 +120,6 @@ class RpcClient:
         if not call.wait(call.deadline.left(time.monotonic())):
             self._expire(call.id)
             call.wait()
-        self._acknowledge(call)
         return call.result()
 
     def submit(
@@ -201,10 +202,9 @@ class RpcClient:
         self._outbox.answered()
         message = arrival.delivery.message
         call = None if arrival.delivery.problem else self._pending.take(message.correlation_id)
-        if call is None:
-            self._agenda.soon(lambda: self._link.ack(arrival))
-        else:
-            self._end(call, Reply.of(message), arrival)
+        if call is not None:
+            self._end(call, Reply.of(message))
+        self._link.ack(arrival, soon=False)
 
     def settled(self, id: str, outcome: Outcome) -> None:
         """Learn what became of a request's publish."""
@@ -250,14 +250,13 @@ class RpcClient:
             error.ran = Ran.MAYBE
         self._end(call, error)
 
-    def _end(self, call: Call, outcome: Reply | RpcError, arrival: Arrival | None = None) -> None:
+    def _end(self, call: Call, outcome: Reply | RpcError) -> None:
         self._outbox.forget(call.id)
-        call.end(outcome, arrival)
+        call.end(outcome)
         if call.future is not None:  # its callbacks are user code: not on the inbound thread
             self._agenda.soon(lambda: self._tell(call))
 
     def _tell(self, call: Call) -> None:
-        self._acknowledge(call)
         future, outcome = call.future, call.outcome
         assert future is not None
         if isinstance(outcome, Reply):
@@ -266,11 +265,6 @@ class RpcClient:
             future.set_result(call.result())
         except RpcError as error:
             future.set_exception(error)
-
-    def _acknowledge(self, call: Call) -> None:
-        # Here, since the inbound thread must never wait for a write.
-        if call.arrival is not None:
-            self._link.ack(call.arrival)
 
 
 def _is_id(value: object) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from enum import Enum
 
 
@@ -42,7 +43,8 @@ class Confirms:
         ``multiple`` speaks of all tags up to this one.
         """
         if multiple:
-            tags = [waiting for waiting in list(self._waiting) if waiting <= tag]
+            # The table's order is the tags', so this looks at what it settles and no more.
+            tags = list(itertools.takewhile(lambda waiting: waiting <= tag, self._waiting))
         else:
             tags = [tag] if tag in self._waiting else []
         return [self._settle(tag, ok) for tag in tags]

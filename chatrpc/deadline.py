@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -42,9 +43,8 @@ class Deadline:
         cls, left_ms: int | None, at_ms: int | None, now: float, wall: float
     ) -> Deadline | None:
         """Return the earlier of both forms on this machine's clock; None if there is neither."""
-        ends = []
-        if left_ms is not None:
-            ends.append(now + left_ms / 1000)
-        if at_ms is not None:
-            ends.append(now + at_ms / 1000 - wall)
-        return cls(min(ends)) if ends else None
+        if left_ms is None and at_ms is None:
+            return None
+        by_left = math.inf if left_ms is None else now + left_ms / 1000
+        by_time = math.inf if at_ms is None else now + at_ms / 1000 - wall
+        return cls(min(by_left, by_time))

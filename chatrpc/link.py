@@ -27,8 +27,11 @@ log = logging.getLogger("chatrpc.link")
 _NACKS_IN_A_ROW = 3
 """After so many the connection is given up: a channel can be nacked for good."""
 
+_ONE_BY_ONE = "#1"
+"""What a cautious consumer's tag ends with."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Arrival:
     """A delivery, and the generation of the link that it came by."""
 
@@ -71,9 +74,11 @@ class Link:
         party: who is told of everything.
         name: of its thread.
         declarations: what must exist; declared again after each dial.
-        queue: what it consumes.
-        prefetch: how many unacknowledged deliveries it takes; 0 is no limit.
+        queues: what it consumes; a delivery's ``consumer`` begins with the name of its queue.
+        prefetch: how many unacknowledged deliveries it takes of each; 0 is no limit.
         safe: whether publishes are confirmed and deliveries acknowledged.
+        named_by: which property of a message is the id that it is published under.
+        cautious: whether to take one delivery at a time until ``trust``.
     """
 
     def __init__(
@@ -83,12 +88,15 @@ class Link:
         *,
         name: str,
         declarations: Sequence[topology.Declaration],
-        queue: str,
+        queues: Sequence[str],
         prefetch: int = 0,
         safe: bool = True,
+        named_by: str = "correlation_id",
+        cautious: bool = False,
     ) -> None:
         self._settings, self._party, self._safe = settings, party, safe
-        self._declarations, self._queue, self._prefetch = declarations, queue, prefetch
+        self._declarations, self._queues, self._prefetch = declarations, queues, prefetch
+        self._named_by, self._cautious = named_by, cautious
         self._addresses = settings.addresses
         self._standing: _Standing | None = None
         self._dialing: Transport | None = None
@@ -125,10 +133,19 @@ class Link:
             id, message, exchange=exchange, key=key, mandatory=mandatory
         )
 
-    def ack(self, arrival: Arrival) -> None:
-        """Acknowledge; a delivery of an earlier generation is the broker's again, not ours."""
+    def ack(self, arrival: Arrival, *, soon: bool = True) -> None:
+        """Acknowledge; a delivery of an earlier generation is the broker's again, not ours.
+
+        Not ``soon``: together with whatever is written next.
+        """
         if self._safe and (channel := self._reading(arrival)) is not None:
-            channel.ack(arrival.delivery.tag)
+            channel.ack(arrival.delivery.tag, soon=soon)
+
+    def answer(self, arrival: Arrival, message: Message, *, queue: str) -> None:
+        """Send a message unconfirmed and acknowledge what it answers, both in one write."""
+        if (channel := self._reading(arrival)) is not None:
+            tag = arrival.delivery.tag
+            channel.publish("", message, exchange="", key=queue, mandatory=False, done=tag)
 
     def reject(self, arrival: Arrival) -> None:
         """Send a delivery to the dead letters."""
@@ -141,6 +158,20 @@ class Link:
         standing = self._standing
         if self._nacks >= _NACKS_IN_A_ROW and standing is not None:
             standing.transport.abort()
+
+    def trust(self) -> None:
+        """Take as many deliveries at a time as allowed, from now on. (C14)"""
+        standing = self._standing
+        if not self._cautious or standing is None:
+            return
+        self._cautious = False
+        try:
+            for queue in self._queues:
+                standing.transport.cancel(standing.reading, f"{queue}{_ONE_BY_ONE}")
+                self._consume(standing, queue)
+        except RpcError as error:
+            log.info("%s", error)
+            standing.transport.abort()  # the next dial has them all
 
     def look(self, queue: str, *, timeout: float = 2.0) -> tuple[int, int]:
         """Return how many messages wait in a queue, and how many consumers it has.
@@ -213,7 +244,7 @@ class Link:
             for what in self._declarations:
                 transport.declare(what)
             publishing = transport.channel()
-            direct = self._queue == topology.DIRECT_REPLY  # only on the channel that publishes
+            direct = topology.DIRECT_REPLY in self._queues  # only on the channel that publishes
             reading = publishing if direct else transport.channel()
             if self._safe:
                 publishing.confirm()
@@ -233,12 +264,20 @@ class Link:
     def _connect(self, standing: _Standing) -> None:
         generation = self._generation + 1
         publishing, reading = standing.publishing, standing.reading
-        publishing.on_outcome = self._settled
+        publishing.on_outcome, publishing.named_by = self._settled, self._named_by
         publishing.on_end = reading.on_end = lambda error: self._ended(standing)
         reading.on_delivery = lambda delivery: self._party.delivered(Arrival(delivery, generation))
         self._generation, self._standing, self._nacks = generation, standing, 0
+        for queue in self._queues:
+            self._consume(standing, queue)
+
+    def _consume(self, standing: _Standing, queue: str) -> None:
         standing.transport.consume(
-            reading, self._queue, prefetch=self._prefetch, no_ack=not self._safe
+            standing.reading,
+            queue,
+            tag=f"{queue}{_ONE_BY_ONE}" if self._cautious else queue,
+            prefetch=1 if self._cautious else self._prefetch,
+            no_ack=not self._safe,
         )
 
     def _live(self, standing: _Standing) -> None:

@@ -37,12 +37,13 @@ class Undecodable(InvalidRequest):
     code = _PARSE_ERROR
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Message:
     """A body and the AMQP properties that an RPC uses.
 
     ``expiration`` is in milliseconds. ``correlation_id`` names this call among its
     client's calls; ``message_id`` names the intention, and stays when it is sent again.
+    A ``persistent`` message is kept on disk, if its queue is.
     """
 
     body: bytes
@@ -52,6 +53,7 @@ class Message:
     user_id: str = ""
     expiration: int | None = None
     headers: Mapping[str, Any] = field(default_factory=dict)
+    persistent: bool = True
 
 
 def encode(value: object) -> bytes:
@@ -62,8 +64,7 @@ def encode(value: object) -> bytes:
         TooLarge: it is over ``LARGEST`` bytes.
     """
     try:
-        body = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        data = body.encode()
+        data = _encode(value).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidParams(f"this has no JSON form: {error}") from None
     if len(data) > LARGEST:
@@ -80,9 +81,14 @@ def decode(body: bytes) -> Any:
     if len(body) > LARGEST:
         raise Undecodable(f"the message has {len(body):,} bytes, the limit is {LARGEST:,}")
     try:
-        return json.loads(body, parse_constant=_no_constant, object_pairs_hook=_no_key_twice)
+        return _decode(body.decode())
     except (ValueError, RecursionError) as error:
         raise Undecodable(f"the message is not JSON: {error}") from None
+
+
+def _sayable(text: str) -> str:
+    """Return what UTF-8 can carry of a text; a question mark stands for the rest."""
+    return text.encode(errors="replace").decode()
 
 
 def _no_constant(name: str) -> None:
@@ -94,6 +100,11 @@ def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         raise ValueError("a key stands twice")
     return found
+
+
+# Made once: json.dumps and json.loads with options make one for every call.
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_decode = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_no_key_twice).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +164,12 @@ class Request:
         if not isinstance(found, dict) or found.get("jsonrpc") != "2.0":
             raise InvalidRequest("this is no JSON-RPC 2.0 request")
         method, params, id = found.get("method"), found.get("params", []), found.get("id")
-        if not isinstance(method, str) or not isinstance(params, list | dict):
+        if not isinstance(method, str) or not isinstance(params, (list, dict)):
             raise InvalidRequest("a request needs a method's name, and params as list or object")
-        if not isinstance(id, str | int) or isinstance(id, bool) or len(str(id)) > LONGEST_ID:
+        if not isinstance(id, (str, int)) or isinstance(id, bool) or len(str(id)) > LONGEST_ID:
             raise InvalidRequest("a request needs an id: a string or a whole number")
+        if isinstance(id, str) and not id.isascii() and _sayable(id) != id:
+            raise InvalidRequest("a request's id is text that UTF-8 can carry")
         now = clock()
         at = message.headers.get("deadline")
         at = at if isinstance(at, int) and not isinstance(at, bool) else None
@@ -198,10 +211,10 @@ class Reply:
     @classmethod
     def error(cls, id: object, error: RpcError, *, worker: str = "", took: float = 0.0) -> Reply:
         """Return the reply that carries an error: data, not a traceback."""
-        told: dict[str, Any] = {"code": error.code, "message": str(error)[:4000]}
+        told: dict[str, Any] = {"code": error.code, "message": _sayable(str(error))[:4000]}
         if isinstance(error, RemoteError):
-            told["message"] = error.message[:4000]
-            told["data"] = {"type": error.type[:200]}
+            told["message"] = _sayable(error.message)[:4000]
+            told["data"] = {"type": _sayable(error.type)[:200]}
         return cls(encode({"jsonrpc": "2.0", "id": id, "error": told}), worker, took)
 
     def headers(self) -> dict[str, Any]:

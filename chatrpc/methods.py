@@ -5,6 +5,7 @@ No broker and no queue: what a server does, apart from how it is reached.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import logging
 import time
@@ -23,6 +24,7 @@ class _Method:
     function: Callable[..., Any]
     signature: inspect.Signature | None
     request: str | None  # the parameter that wants the Request
+    counts: range  # how many parameters by position fit without a closer look
 
 
 class Methods:
@@ -47,7 +49,8 @@ class Methods:
         else:
             wants = [p.name for p in signature.parameters.values() if p.annotation is Request]
             request = wants[0] if wants else None
-        self._methods[name] = _Method(function, signature, request)
+        counts = range(0) if request or signature is None else _counts(signature)
+        self._methods[name] = _Method(function, signature, request, counts)
 
     def names(self) -> list[str]:
         """Return the names that can be called, sorted."""
@@ -62,6 +65,8 @@ class Methods:
         method = self._methods.get(request.method)
         if method is None:
             raise MethodNotFound(f"there is no method {request.method[:100]!r}")
+        if len(request.params) in method.counts and isinstance(request.params, list):
+            return functools.partial(method.function, *request.params)
         args = request.params if isinstance(request.params, list) else []
         params = request.params if isinstance(request.params, dict) else {}
         if method.signature is None:
@@ -90,6 +95,13 @@ class Methods:
                 for name in signature.parameters
             },
         )
+
+
+def _counts(signature: inspect.Signature) -> range:
+    parameters = signature.parameters.values()
+    if any(p.kind not in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters):
+        return range(0)
+    return range(sum(p.default is p.empty for p in parameters), len(parameters) + 1)
 
 
 class Handler:

@@ -15,6 +15,7 @@ from .messages import Message
 from .pending import PendingCalls
 
 _AGAIN = 0.05  # seconds before what was refused is sent again
+_SILENCE = 2.5  # seconds after which a cluster is asked once more
 _COMES_BACK = 2.0  # seconds that a queue which has been there may be missing
 
 
@@ -30,6 +31,9 @@ class Outbox:
         fail: ends a call with an error.
         service: whom the requests are for; its queue takes at most ``limit`` of them.
         user, reply_queue: who asks, and where the answers should go.
+        safe: whether the broker confirms what is sent.
+        several: whether the broker has several nodes. An election may lose even what was
+            confirmed, so after some silence a request is sent once more, under the same id.
     """
 
     def __init__(
@@ -43,17 +47,38 @@ class Outbox:
         limit: int,
         user: str,
         reply_queue: str,
+        safe: bool,
+        several: bool,
     ) -> None:
         self._link, self._agenda, self._pending, self._fail = link, agenda, pending, fail
         self._service, self._limit = service, limit
+        self._safe, self._several = safe, several
+        self._key = service if safe else service + topology.FAST
         self._user, self._reply_queue = user, reply_queue
         self._unsent: dict[str, Call] = {}
         self._known = False  # whether the service's queue has ever been there
 
     def send(self, call: Call) -> None:
         """Send a request now, or as soon as the link stands."""
-        self._unsent[call.id] = call
-        self._try(call.id)
+        left, at = call.deadline.to_wire(time.monotonic(), time.time())
+        message = Message(
+            body=call.body,
+            correlation_id=call.id,
+            message_id=call.message_id,
+            reply_to=self._reply_queue,
+            user_id=self._user,
+            expiration=max(left, 1),
+            headers={"deadline": at},
+            persistent=self._safe,
+        )
+        call.sends += 1
+        if not self._link.publish(
+            call.id, message, exchange=topology.REQUESTS, key=self._key, mandatory=True
+        ):
+            call.sends -= 1
+            self._unsent[call.id] = call
+            if self._link.stands:  # it came up between the last two lines
+                self._try(call.id)
 
     def send_all(self) -> None:
         """Send what waits for the link, which stands now."""
@@ -66,6 +91,9 @@ class Outbox:
             return
         if outcome is Outcome.CONFIRMED:
             self._known = True
+            if self._several and not call.reminded:
+                call.reminded = True
+                self._agenda.at(time.monotonic() + _SILENCE, lambda: self._remind(call))
         elif outcome is Outcome.LOST:
             call.doubtful = True
             self._unsent[id] = call
@@ -86,24 +114,7 @@ class Outbox:
         # Whoever takes the entry out sends it, so that two threads do not send it twice.
         if (call := self._unsent.pop(id, None)) is None or self._pending.get(id) is None:
             return
-        left, at = call.deadline.to_wire(time.monotonic(), time.time())
-        message = Message(
-            body=call.body,
-            correlation_id=id,
-            message_id=call.message_id,
-            reply_to=self._reply_queue,
-            user_id=self._user,
-            expiration=max(left, 1),
-            headers={"deadline": at},
-        )
-        call.sends += 1
-        if not self._link.publish(
-            id, message, exchange=topology.REQUESTS, key=self._service, mandatory=True
-        ):
-            call.sends -= 1
-            self._unsent[id] = call
-            if self._link.stands:  # it came up between the last two lines
-                self._try(id)
+        self.send(call)
 
     def _returned(self, call: Call) -> None:
         now = time.monotonic()
@@ -125,6 +136,10 @@ class Outbox:
         else:
             self._link.nacked()
             self._later(call)
+
+    def _remind(self, call: Call) -> None:
+        if self._pending.get(call.id) is call:
+            self.send(call)
 
     def _later(self, call: Call) -> None:
         self._agenda.at(time.monotonic() + _AGAIN, lambda: self.send(call))

@@ -31,9 +31,10 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 _PATIENCE = 60.0  # seconds for a request that names no deadline
 _AGAIN = 0.05  # seconds before a refused reply is sent again
+_COMES_BACK = 2.0  # seconds that a client's own queue may be missing
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Owed:
     """A reply on its way, and the request that is done with when the broker has it."""
 
@@ -42,6 +43,11 @@ class _Owed:
     queue: str
     until: float
     done: Callable[[Arrival], None]
+
+    @property
+    def ours(self) -> bool:
+        """Whether it goes to a client of this kit, whose queue comes back if it is lost."""
+        return self.queue.startswith(topology.REPLIES)
 
 
 class RpcServer:
@@ -65,6 +71,7 @@ class RpcServer:
         self, service: str, *, url: str | None = None, threads: int = 4, name: str | None = None
     ) -> None:
         self.service = topology.check_service(service)
+        self._fast_queue = topology.fast_queue(service)
         self.name = name or f"{socket.gethostname()[:40]}-{os.getpid()}"
         self.methods = Methods()
         self._settings = Settings.from_env(url=url)
@@ -73,8 +80,8 @@ class RpcServer:
         self._answers: Answers[tuple[Arrival, float]] = Answers()  # with when its asker gives up
         self._numbers = itertools.count(1)
         self._owed: dict[str, _Owed] = {}
-        self._running = 0
-        self._idle = threading.Condition()
+        self._missing: dict[str, float] = {}  # clients' queues that are not there, since when
+        self._all_told = threading.Event()  # while it closes: whether nothing is owed any more
         self._closing = False
         self._link: Link | None = None
 
@@ -105,7 +112,7 @@ class RpcServer:
         """
         if self._link is not None:
             raise RuntimeError("the server serves already")
-        self._closing = False
+        self._closing = self._trusts = False
         self._inbox: queue.SimpleQueue[Arrival | None] = queue.SimpleQueue()
         name = f"chatrpc-server-{self.service}"
         self._agenda = Agenda(f"{name}-agenda")
@@ -114,8 +121,10 @@ class RpcServer:
             self,
             name=f"{name}-link",
             declarations=topology.for_server(self.service, limit=self._settings.queue_limit),
-            queue=topology.request_queue(self.service),
+            queues=[topology.request_queue(self.service), self._fast_queue],
             prefetch=2 * self._threads_wanted,
+            named_by="message_id",
+            cautious=True,
         )
         self._link = link
         try:
@@ -167,12 +176,17 @@ class RpcServer:
         link = self._link
         if link is None:
             return
+        end = time.monotonic() + drain
         self._closing = True
         link.stop_reading()
-        with self._idle:
-            self._idle.wait_for(lambda: not self._running and not self._owed, drain)
         for _ in self._threads:
             self._inbox.put(None)
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, end - time.monotonic()))
+        self._all_told.clear()
+        if self._owed:
+            self._all_told.wait(max(0.0, end - time.monotonic()))
         link.close()
         self._agenda.close()
         self._link = None
@@ -192,6 +206,11 @@ class RpcServer:
     def delivered(self, arrival: Arrival) -> None:
         """Take a request from the link."""
         self._inbox.put(arrival)
+        if not self._trusts and not arrival.delivery.redelivered:
+            # A request that kills its workers comes again and again; while such ones may be
+            # about, each is taken alone, so that it takes no innocent ones along.
+            self._trusts = True
+            self._agenda.soon(self._trust)
 
     def settled(self, id: str, outcome: Outcome) -> None:
         """Learn what became of a reply's publish."""
@@ -199,12 +218,26 @@ class RpcServer:
         if owed is None:
             return
         now = time.monotonic()
-        if outcome is Outcome.NACKED and now < owed.until:
+        if outcome is Outcome.NACKED and self._link is not None:
+            self._link.nacked()
+        refused = outcome is Outcome.NACKED or (
+            outcome is Outcome.RETURNED and self._may_come_back(owed.queue, now)
+        )
+        if refused and now < owed.until:
             self._agenda.at(now + _AGAIN, lambda: self._again(id, owed))
-        elif outcome is Outcome.LOST:
-            self._settle(id)
-        else:
-            self._agenda.soon(lambda: self._done(id, owed))
+            return
+        if outcome is Outcome.CONFIRMED and self._missing:
+            self._missing.pop(owed.queue, None)
+        if outcome is not Outcome.LOST:
+            owed.done(owed.arrival)
+        self._settle(id)
+
+    def _may_come_back(self, queue: str, now: float) -> bool:
+        # A client whose queue was deleted declares it again; one that is gone does not, and
+        # its replies must not hold up the others' for long.
+        if len(self._missing) > 1000:
+            self._missing.clear()
+        return now - self._missing.setdefault(queue, now) < _COMES_BACK
 
     def up(self) -> None:
         """Have nothing to do: the broker delivers again what was not acknowledged."""
@@ -216,16 +249,19 @@ class RpcServer:
         while (arrival := self._inbox.get()) is not None:
             if self._closing:
                 continue  # not acknowledged, so another worker gets it
-            with self._idle:
-                self._running += 1
             try:
                 self._take(arrival)
             except Exception:
                 log.exception("a request could not be handled")
-            finally:
-                with self._idle:
-                    self._running -= 1
-                    self._idle.notify_all()
+                self._give_up(arrival)
+
+    def _trust(self) -> None:
+        if (link := self._link) is not None:
+            link.trust()
+
+    def _give_up(self, arrival: Arrival) -> None:
+        if (link := self._link) is not None:
+            link.reject(arrival)
 
     def _take(self, arrival: Arrival) -> None:
         link, delivery = self._link, arrival.delivery
@@ -252,8 +288,20 @@ class RpcServer:
             return
         if request.deadline.passed(now):
             link.ack(arrival)
+        elif delivery.consumer.startswith(self._fast_queue):
+            self._answer_fast(link, arrival, request)
+        else:
+            self._answer(arrival, request)
+
+    def _answer_fast(self, link: Link, arrival: Arrival, request: Request) -> None:
+        """Answer at most once: what comes again has perhaps run, and nothing remembers it."""
+        if request.redelivered:
+            link.ack(arrival)
             return
-        self._answer(arrival, request)
+        reply = self._handler.handle(request)
+        message = self._message(arrival, reply, request.deadline.at)
+        message.persistent = False
+        link.answer(arrival, message, queue=arrival.delivery.message.reply_to)
 
     def _answer(self, arrival: Arrival, request: Request) -> None:
         about, until = key(arrival.delivery.message), request.deadline.at
@@ -275,32 +323,32 @@ class RpcServer:
     ) -> None:
         if (link := self._link) is None:
             return
+        id = f"{self.name}-{next(self._numbers)}"
+        message, queue = self._message(arrival, reply, until), arrival.delivery.message.reply_to
+        message.message_id = id
+        owed = _Owed(arrival, message, queue, until, done or link.ack)
+        self._owed[id] = owed
+        self._again(id, owed)
+
+    @staticmethod
+    def _message(arrival: Arrival, reply: Reply, until: float) -> Message:
         asked = arrival.delivery.message
-        left = until - time.monotonic()
-        message = Message(
+        return Message(
             body=reply.body,
             correlation_id=asked.correlation_id,
             message_id=asked.message_id,
-            expiration=max(1, int(left * 1000)),
+            expiration=max(1, int((until - time.monotonic()) * 1000)),
             headers=reply.headers(),
         )
-        id = str(next(self._numbers))
-        owed = _Owed(arrival, message, asked.reply_to, until, done or link.ack)
-        self._owed[id] = owed
-        self._again(id, owed)
 
     def _again(self, id: str, owed: _Owed) -> None:
         link = self._link
         if link is None or not link.publish(
-            id, owed.message, exchange="", key=owed.queue, mandatory=False
+            id, owed.message, exchange="", key=owed.queue, mandatory=owed.ours
         ):
             self._settle(id)
 
-    def _done(self, id: str, owed: _Owed) -> None:
-        owed.done(owed.arrival)
-        self._settle(id)
-
     def _settle(self, id: str) -> None:
         self._owed.pop(id, None)
-        with self._idle:
-            self._idle.notify_all()
+        if self._closing and not self._owed:
+            self._all_told.set()

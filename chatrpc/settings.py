@@ -56,6 +56,8 @@ class Address:
             parts = urlsplit(url.strip())
             if parts.scheme not in ("amqp", "amqps") or not parts.hostname:
                 raise ValueError
+            if "@" in parts.path + parts.query + parts.fragment:  # a password was cut in two
+                raise ValueError
             tls = parts.scheme == "amqps"
             vhost = unquote(parts.path[1:]) or "/"
             return cls(

@@ -12,10 +12,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
+from urllib.parse import quote
 
 REQUESTS = "chatrpc.req"
+REPLIES = "chatrpc.reply."
 DEAD = "chatrpc.dead"
 DIRECT_REPLY = "amq.rabbitmq.reply-to"
+
+FAST = "/fast"
+"""What the routing key of a request of the fast mode ends with."""
 
 DELIVERY_LIMIT = 10
 """How often a request may come back before it is given up.
@@ -78,6 +84,14 @@ def request_queue(service: str) -> str:
     return f"{REQUESTS}.{service}"
 
 
+def fast_queue(service: str) -> str:
+    """Return the name of the queue that keeps a service's requests of the fast mode.
+
+    No service is called that, since a name has no stroke.
+    """
+    return f"{REQUESTS}.{service}{FAST}"
+
+
 def dead_queue(service: str) -> str:
     """Return the name of the queue that keeps the requests a service gave up."""
     return f"{DEAD}.{service}"
@@ -88,8 +102,12 @@ def reply_queue(user: str, name: str) -> str:
 
     A dot in the user's name is escaped, or "ann" could pose as "ann.lee".
     """
-    guarded = user.replace("%", "%25").replace(".", "%2E")
-    return f"chatrpc.reply.{guarded}.{name}"
+    return f"{REPLIES}{_guarded(user)}.{_guarded(name)}"
+
+
+def _guarded(text: str) -> str:
+    # As in a URL, with a stroke for the percent sign, which AMQPStorm takes in no queue's name.
+    return quote(text, safe="").replace(".", "%2E").replace("~", "%7E").replace("%", "/")
 
 
 def for_client() -> list[Declaration]:
@@ -112,25 +130,25 @@ def for_server(service: str, *, limit: int) -> list[Declaration]:
     The dead-letter queue keeps what was rejected or came back too often; what merely
     expired finds no binding and is gone, as it should.
     """
-    requests, dead = request_queue(service), dead_queue(service)
-    because = {"x-match": "all-with-x", "x-first-death-queue": requests}
+    requests, fast, dead = request_queue(service), fast_queue(service), dead_queue(service)
+    from_requests = {"x-match": "all-with-x", "x-first-death-queue": requests}
+    from_fast = {"x-match": "all-with-x", "x-first-death-queue": fast}
+    full: dict[str, Argument] = {
+        "x-max-length": limit,
+        "x-overflow": "reject-publish",
+        "x-dead-letter-exchange": DEAD,
+    }
     return [
         Exchange(REQUESTS, "direct"),
         Exchange(DEAD, "headers"),
         Queue(dead, {"x-queue-type": "quorum"}),
-        Binding(DEAD, dead, arguments={**because, "x-first-death-reason": "rejected"}),
-        Binding(DEAD, dead, arguments={**because, "x-first-death-reason": "delivery_limit"}),
-        Queue(
-            requests,
-            {
-                "x-queue-type": "quorum",
-                "x-delivery-limit": DELIVERY_LIMIT,
-                "x-max-length": limit,
-                "x-overflow": "reject-publish",
-                "x-dead-letter-exchange": DEAD,
-            },
-        ),
+        Binding(DEAD, dead, arguments={**from_requests, "x-first-death-reason": "rejected"}),
+        Binding(DEAD, dead, arguments={**from_requests, "x-first-death-reason": "delivery_limit"}),
+        Binding(DEAD, dead, arguments={**from_fast, "x-first-death-reason": "rejected"}),
+        Queue(requests, {"x-queue-type": "quorum", "x-delivery-limit": DELIVERY_LIMIT, **full}),
         Binding(REQUESTS, requests, key=service),
+        Queue(fast, {"x-queue-type": "classic", **full}),
+        Binding(REQUESTS, fast, key=service + FAST),
     ]
 
 
@@ -143,4 +161,9 @@ def may_reply(reply_to: str, user: str) -> bool:
     """
     if reply_to.startswith((f"{DIRECT_REPLY}.", "amq.gen-")):
         return True
-    return bool(user) and reply_to.startswith(reply_queue(user, ""))
+    return bool(user) and reply_to.startswith(_own_queues(user))
+
+
+@lru_cache(maxsize=1024)
+def _own_queues(user: str) -> str:
+    return reply_queue(user, "")

@@ -224,6 +224,7 @@ class TestTopology:
             "quorum",
             "quorum",
             "classic",
+            "classic",
         ]
         assert queues[1].arguments["x-overflow"] == "reject-publish"
         assert queues[1].arguments["x-max-length"] == 5
@@ -236,7 +237,7 @@ class TestTopology:
             ("chatrpc.reply.ann.x", "ann", True),
             ("chatrpc.reply.ann.x", "", False),
             ("chatrpc.reply.ann.x", "bob", False),
-            ("chatrpc.reply.ann%2Elee.x", "ann", False),
+            ("chatrpc.reply.ann/2Elee.x", "ann", False),
             ("chatrpc.req.chat", "ann", False),
             ("chatrpc.dead.chat", "ann", False),
             ("", "ann", False),

@@ -1,0 +1,230 @@
+"""AMQPStorm as we need it: event-driven, prompt to notice a loss, bounded in every wait.
+
+The only module that knows AMQPStorm, and the only one that relies on its inside; proven
+on the version that ``PROVEN_ON`` names. It changes five things:
+
+1. Frames are put together in the inbound thread and handed over at once; AMQPStorm's own
+   consumers look for them every 10 ms, and its synchronous calls for their answers.
+2. A dead socket is noticed when the operating system says so. ``Connection.open`` gives
+   the inbound thread one list of errors and looks into another; here it is one list, and
+   it calls us.
+3. TCP_NODELAY, without which a reply and its ack wait 40 ms for each other.
+4. Confirms and returns are handed over by delivery tag, not by the name of their frame.
+5. What cannot be decoded arrives as a delivery with a ``problem``, and not as the end of
+   the connection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from amqpstorm.exception import AMQPError
+
+from .. import topology
+from ..errors import BrokerError, BrokerRefused, NoWorker
+from ..frames import Delivery
+from ..settings import Address
+from .channel import Channel
+from .connection import Connection
+from .told import told, translated
+
+__all__ = ["PROVEN_ON", "Channel", "Delivery", "Transport"]
+
+log = logging.getLogger("chatrpc.transport")
+logging.getLogger("amqpstorm").setLevel(logging.CRITICAL)  # it logs a traceback for every loss
+
+PROVEN_ON = "3.1.4"
+"""The version of AMQPStorm whose inside this package knows."""
+
+
+class Transport:
+    """One connection to the broker, and what can be asked over it.
+
+    Args:
+        address: whom to dial, and as whom.
+        lost: called once, on any thread, when the connection has ended, for whatever reason.
+        heartbeat: seconds of silence between signs of life; a stall shows after 1.5 of them.
+        dial: seconds that the dial may take in all.
+        ca: file of the authority that signed the broker's certificate.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        lost: Callable[[Exception], None],
+        heartbeat: int = 4,
+        dial: float = 5.0,
+        ca: str | None = None,
+    ) -> None:
+        self.address = address
+        self._dial = dial
+        tls = _tls(address, ca) if address.tls else {}
+        self._connection = Connection(
+            address,
+            lost=lambda error: lost(told(address, error)),
+            heartbeat=heartbeat,
+            timeout=dial,
+            ssl_options=tls,
+        )
+        self._asking: Channel | None = None
+        self._ask_lock = threading.Lock()
+
+    def _open(self) -> None:
+        with translated(self.address), _guard(self._dial, self._connection.abort):
+            self._connection.open()
+
+    def open(self) -> None:
+        """Dial.
+
+        Raises:
+            BrokerRefused: wrong user, password, virtual host or certificate.
+            BrokerError: nobody answers, or not in time, or it is no RabbitMQ.
+        """
+        try:
+            self._open()
+        except BrokerError as error:
+            if self.address.tls or not self.reached or self.version or "AMQP" in str(error):
+                raise
+            # The broker's port for TLS hangs up when it hears plain AMQP.
+            what = f"{self.address} gives no greeting of a broker: is its port one for amqps://?"
+            raise BrokerError(what) from None
+
+    @property
+    def reached(self) -> bool:
+        """Whether anybody took the dial, a broker or not."""
+        return self._connection.reached
+
+    @property
+    def version(self) -> str:
+        """The broker's version, as it greeted us; empty before ``open``."""
+        return str(self._connection.server_properties.get("version", ""))
+
+    def channel(self) -> Channel:
+        """Open a channel."""
+        with translated(self.address):
+            return self._connection.channel()
+
+    def declare(self, what: topology.Declaration) -> None:
+        """Make sure that an exchange, a queue or a binding exists.
+
+        Raises:
+            BrokerRefused: it exists with other arguments, or this user may not make it.
+        """
+        if isinstance(what, topology.Exchange):
+            self._declare_exchange(what)
+            return
+        with self._question() as channel:
+            if isinstance(what, topology.Queue):
+                channel.queue.declare(what.name, durable=True, arguments=dict(what.arguments))
+            else:
+                channel.queue.bind(what.queue, what.exchange, what.key, dict(what.arguments))
+
+    def _declare_exchange(self, what: topology.Exchange) -> None:
+        # A user with few rights may use an exchange that it may not declare.
+        try:
+            with self._question() as channel:
+                channel.exchange.declare(what.name, what.kind, passive=True)
+        except NoWorker:
+            with self._question() as channel:
+                channel.exchange.declare(what.name, what.kind, durable=True)
+
+    def consume(
+        self, channel: Channel, queue: str, *, tag: str, prefetch: int, no_ack: bool
+    ) -> None:
+        """Have a queue's messages delivered to a channel, ``prefetch`` at a time (0: all).
+
+        ``tag`` names the consumer, for this channel.
+
+        Raises:
+            NoWorker: there is no such queue.
+        """
+        with translated(self.address):
+            if prefetch:
+                channel.basic.qos(prefetch)
+            channel.basic.consume(queue=queue, consumer_tag=tag, no_ack=no_ack)
+
+    def cancel(self, channel: Channel, tag: str) -> None:
+        """End one consumer; what it was handed is still its channel's."""
+        with translated(self.address):
+            channel.basic.cancel(tag)
+
+    def stop_consuming(self, channel: Channel, *, timeout: float) -> None:
+        """Have no more messages delivered to a channel; a broker that is silent is left."""
+        with _guard(timeout, self.abort), contextlib.suppress(AMQPError):
+            channel.stop_consuming()
+
+    def look(self, queue: str, *, timeout: float = 2.0) -> tuple[int, int]:
+        """Return how many messages wait in a queue, and how many consumers it has.
+
+        Raises:
+            NoWorker: there is no such queue.
+            BrokerError: no answer within ``timeout`` seconds.
+        """
+        with self._question(timeout) as channel:
+            found = channel.queue.declare(queue, passive=True)
+        return int(found["message_count"]), int(found["consumer_count"])
+
+    def delete(self, queue: str, *, timeout: float = 2.0) -> None:
+        """Delete a queue; one that is not there is deleted already.
+
+        Raises:
+            BrokerError: no answer within ``timeout`` seconds.
+        """
+        with self._question(timeout) as channel:
+            channel.queue.delete(queue)
+
+    @contextlib.contextmanager
+    def _question(self, timeout: float = 5.0) -> Iterator[Channel]:
+        # The broker closes a channel that asked for what is not there, and an answer that
+        # comes too late would be taken for the next question's: so questions have a
+        # channel of their own, and after any error a new one.
+        if not self._ask_lock.acquire(timeout=timeout):
+            raise BrokerError(f"the broker at {self.address} does not answer")
+        try:
+            with translated(self.address):
+                channel = self._asking or self._connection.channel(rpc_timeout=5)
+                channel.patience(timeout)
+                self._asking = None
+                yield channel
+                self._asking = channel
+        finally:
+            self._ask_lock.release()
+
+    def abort(self) -> None:
+        """End the connection at once, unasked: ``lost`` is told."""
+        self._connection.abort()
+
+    def close(self, timeout: float = 1.0) -> None:
+        """End the connection, politely within ``timeout`` seconds and rudely after them."""
+        try:
+            with _guard(timeout, self._connection.abort):
+                self._connection.close()
+                self._connection.writer.close()
+        except (AMQPError, OSError, KeyError, RuntimeError) as error:
+            # A broker that goes meanwhile makes AMQPStorm trip over its own table of channels.
+            log.debug("closing %s: %r", self.address, error)
+
+
+@contextlib.contextmanager
+def _guard(seconds: float, act: Callable[[], None]) -> Iterator[None]:
+    timer = threading.Timer(seconds, act)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _tls(address: Address, ca: str | None) -> dict[str, Any]:
+    try:
+        context = ssl.create_default_context(cafile=ca)
+    except (OSError, ssl.SSLError) as error:
+        raise BrokerRefused(f"the file that CHATRPC_CA names cannot be read: {error}") from None
+    return {"context": context, "server_hostname": address.host}

@@ -1,0 +1,147 @@
+"""One connection: prompt to notice its loss, and quick on the way in and out."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+from amqpstorm.connection import Connection as StormConnection
+from amqpstorm.heartbeat import Heartbeat
+from amqpstorm.io import BasePoller
+from pamqp import frame as pamqp_frames
+
+from .. import frames
+from ..errors import BrokerError
+from ..settings import Address
+from ..writer import Writer
+from .channel import Channel
+
+_KINDS = (1, 2, 3, 8)
+_LARGEST_FRAME = 1024 * 1024
+
+
+class _Alarm(list[Exception]):
+    """AMQPStorm's list of errors; it tells of the first that is put in."""
+
+    def __init__(self, ring: Callable[[Exception], None]) -> None:
+        super().__init__()
+        self._ring = ring
+
+    def append(self, error: Exception) -> None:
+        super().append(error)
+        if len(self) == 1:
+            self._ring(error)
+
+
+class _LifeSigns(Heartbeat):
+    """AMQPStorm's heartbeat, which also notices a write that has been stuck for its length."""
+
+    writer: Writer
+
+    def _check_for_life_signs(self) -> bool:
+        since, patience = self.writer.since, (self._interval or 0) * 2
+        if since is not None and time.monotonic() - since > patience:
+            self._raise_or_append_exception()
+            return False
+        return super()._check_for_life_signs()
+
+
+class _NoPoller(BasePoller):
+    """Lets the inbound thread wait in ``recv`` itself, which is one system call fewer."""
+
+    is_ready = True
+
+
+class Connection(StormConnection):
+    """One connection whose loss is noticed at once, and told once."""
+
+    def __init__(self, address: Address, *, lost: Callable[[Exception], None], **options: Any):
+        self._lost = lost
+        self.reached = False
+        self.writer = Writer(lambda data: self._io.write_to_socket(data))
+        super().__init__(
+            address.host,
+            address.user,
+            address.password,
+            port=address.port,
+            virtual_host=address.vhost,
+            ssl=address.tls,
+            poller="poll",
+            lazy=True,
+            **options,
+        )
+        self._tls = address.tls
+        self.heartbeat = _LifeSigns(self.parameters["heartbeat"], self._channel0.send_heartbeat)
+        self.heartbeat.writer = self.writer
+
+    def _send_handshake(self) -> None:
+        self.reached = True
+        alarm = _Alarm(self._ring)
+        self._exceptions = self._io._exceptions = alarm
+        if self._io.poller is not None:
+            self._io.poller._exceptions = alarm
+        if self.socket is not None:
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if not self._tls:  # under TLS the thread that waits would hold AMQPStorm's lock
+                self.socket.settimeout(None)
+                self._io.poller = _NoPoller(self.socket.fileno(), alarm)
+        super()._send_handshake()
+
+    def _ring(self, error: Exception) -> None:
+        self.abort()
+        self._lost(error)
+
+    def abort(self) -> None:
+        """Shut the socket, so that nothing waits for it any more."""
+        if (sock := self.socket) is not None:
+            with contextlib.suppress(OSError, ValueError):
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+    def write_frame(self, channel_id: int, frame_out: Any) -> None:
+        """Write a frame of AMQPStorm's, in turn with ours."""
+        self._write(pamqp_frames.marshal(frame_out, channel_id))
+
+    def write_frames(self, channel_id: int, frames_out: list[Any]) -> None:
+        """Write frames of AMQPStorm's, in turn with ours."""
+        self._write(b"".join(pamqp_frames.marshal(frame, channel_id) for frame in frames_out))
+
+    def _write(self, data: bytes) -> None:
+        self.writer.add(data)
+        self.writer.flush()
+
+    def channel(self, rpc_timeout: float = 5, lazy: bool = False) -> Channel:
+        """Open a channel of ours."""
+        with self.lock:
+            number = self._get_next_available_channel_id()
+            channel = self._channels[number] = Channel(number, self, rpc_timeout)
+            channel.open()
+        return channel
+
+    def _read_buffer(self, data_in: bytes) -> bytes:
+        self.writer.reader()
+        self.heartbeat.register_read()
+        at, end = 0, len(data_in)
+        while end - at >= frames.OVERHEAD:
+            kind, number, size = frames.FRAME.unpack_from(data_in, at)
+            if kind not in _KINDS or size > _LARGEST_FRAME:
+                raise BrokerError("what answers there does not speak AMQP")
+            after = at + size + frames.OVERHEAD
+            if after > end:
+                break
+            channel: Any = self._channels.get(number)
+            if channel is None or not channel.take(kind, data_in[at + 7 : after - 1]):
+                self._dispatch(number, pamqp_frames.unmarshal(data_in[at:after])[2])
+            at = after
+        self.writer.nudge(None if self._tls else self.socket)
+        return data_in[at:]
+
+    def _dispatch(self, number: int, frame_in: Any) -> None:
+        if number == 0:
+            self._channel0.on_frame(frame_in)
+            if frame_in.name == "Connection.Close" and not self.exceptions:
+                self.exceptions.append(BrokerError("the broker closed the connection"))
+        elif (channel := self._channels.get(number)) is not None:
+            channel.on_frame(frame_in)
