@@ -72,16 +72,23 @@ class Process:
             time.sleep(0.02)
         return True
 
+    def pause(self) -> None:
+        """Hold it where it is, by SIGSTOP: its connections stay, and nobody answers."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on, if it was paused."""
+        self._signal(signal.SIGCONT)
+
     def end(self, grace: float = 5.0) -> None:
         """End it: SIGTERM, and SIGKILL to its whole group if it still runs after ``grace`` seconds.
 
         Raises PermissionError if it belongs to another user.
         """
-        if self.alive:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGTERM)
-            if not self.wait(grace):
-                self.kill()
+        self._signal(signal.SIGTERM)
+        self._signal(signal.SIGCONT)  # who is paused hears nothing
+        if not self.wait(grace):
+            self.kill()
 
     def kill(self) -> None:
         """End it and its group at once, by SIGKILL."""
@@ -92,6 +99,11 @@ class Process:
                 else:
                     os.kill(self.pid, signal.SIGKILL)
             self.wait(5.0)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self.alive:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
 
 def this_process() -> Process:
