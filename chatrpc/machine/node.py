@@ -212,7 +212,7 @@ class Node:
     def _until_it_serves(
         self, process: Process, installed: rabbitmq.RabbitMQ, began: float, timeout: float
     ) -> None:
-        next_word = began + 10
+        next_word = time.monotonic() + 10
         while not probe(self.url, timeout=2.0).serves:
             if not process.alive:
                 raise self._failure(installed)
