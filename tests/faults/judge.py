@@ -57,11 +57,16 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """From when to when something was broken, and each moment at which a link was lost."""
+    """From when to when something was broken, and each moment at which a link was lost.
+
+    ``spilled`` tells that what waited in the request queue was destroyed with it. The broker had
+    promised to keep it, so its callers do not send it again.
+    """
 
     begin: float
     end: float
     losses: tuple[float, ...]
+    spilled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,7 @@ class Verdict:
     executions: int = 0
     failed: Counter[str] = field(default_factory=Counter)
     lost: int = 0
+    spilled: int = 0
     wrong: int = 0
     hung: int = 0
     late: int = 0
@@ -120,7 +126,8 @@ def judge(
     calls, begun = list(calls), list(begun)
     verdict = Verdict(calls=len(calls), executions=len(begun))
     runs = Counter(run.text for run in begun)
-    _judge_outcomes(verdict, calls, runs, now)
+    _judge_outcomes(verdict, calls, runs, outage)
+    _judge_ends(verdict, calls, runs, now)
     _judge_runs(verdict, calls, begun, runs)
     verdict.allowed = hands.allowed(calls, outage.losses)
     verdict.recovered = _recovery(calls, outage.end)
@@ -129,16 +136,22 @@ def judge(
 
 
 def _judge_outcomes(
-    verdict: Verdict, calls: list[Called], runs: Counter[str], now: float
+    verdict: Verdict, calls: list[Called], runs: Counter[str], outage: Outage
 ) -> None:
     for call in calls:
         if call.right and runs[call.text]:
             verdict.answered += 1
         elif call.answer is not None:  # another's answer, or one that nobody worked for
             verdict.wrong += 1
+        elif outage.spilled and call.sent <= outage.end and not runs[call.text]:
+            verdict.spilled += 1
         else:
             verdict.lost += 1
             verdict.failed[call.error or "no outcome"] += 1
+
+
+def _judge_ends(verdict: Verdict, calls: list[Called], runs: Counter[str], now: float) -> None:
+    for call in calls:
         if call.over is None:
             verdict.hung += now > call.deadline + GRACE
         elif call.over > call.deadline + GRACE:
@@ -162,9 +175,7 @@ def _recovery(calls: list[Called], end: float) -> float | None:
     return min(answers) - end if answers else None
 
 
-def _complaints(
-    verdict: Verdict, calls: list[Called], executed: int, least: int
-) -> Iterable[str]:
+def _complaints(verdict: Verdict, calls: list[Called], executed: int, least: int) -> Iterable[str]:
     if executed < least:
         yield f"only {executed} calls were executed, {least} are needed to show anything"
     if verdict.lost:

@@ -2,11 +2,12 @@
 
 ``python labourer.py SERVICE LOG THREADS [BROKEN]``. Each line of the log is
 ``begin|end monotonic-time wall-time process text``, written in one piece, so that a kill -9
-leaves whole lines. BROKEN names one of the deliberately wrong servers in ``broken.py``.
+leaves whole lines. BROKEN names one of the contract's deliberately wrong servers.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import time
@@ -16,14 +17,15 @@ from judge import Begun
 
 from chatrpc import RpcServer
 
+MUTANTS = Path(__file__).parents[1] / "contract"
+
 
 def main(service: str, log: str, threads: str, broken: str = "") -> None:
     """Serve until told to go."""
     kind: type[RpcServer] = RpcServer
     if broken:
-        import broken as wrong
-
-        kind = getattr(wrong, broken)
+        sys.path.insert(0, str(MUTANTS))
+        kind = getattr(importlib.import_module("mutants"), broken)
     server = kind(service, threads=int(threads))
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 

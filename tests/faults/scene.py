@@ -12,7 +12,7 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crowd import Crowd
@@ -32,7 +32,9 @@ REPLIES = "chatrpc.reply."
 class Labourer:
     """One worker process, which can be killed and started again."""
 
-    def __init__(self, service: str, log: Path, *, url: str, threads: int, broken: str = "") -> None:
+    def __init__(
+        self, service: str, log: Path, *, url: str, threads: int, broken: str = ""
+    ) -> None:
         self._command = [sys.executable, str(PROGRAM), service, str(log), str(threads), broken]
         self._environment = {**os.environ, "CHATRPC_URL": url}
         self._said = log.with_name("said")
@@ -186,6 +188,14 @@ class Scene:
 
     # What is left at the end
 
+    def remains(self) -> dict[str, Remains]:
+        """What is here now, and in each worker that has lived through it all."""
+        found = {"callers": replace(Remains.here(), calls=0)}  # those in flight are no remains
+        for number, worker in enumerate(self.workers, 1):
+            if not worker.deaths:
+                found[f"worker {number}"] = Remains.of(worker.pid)
+        return found
+
     def reply_queues(self) -> frozenset[str]:
         """The names of our clients' reply queues."""
         return reply_queues(self.node) - self.known
@@ -211,6 +221,13 @@ class Scene:
                 transport.delete(queue)
         finally:
             transport.close()
+
+
+def grown(now: dict[str, Remains], then: dict[str, Remains]) -> str:
+    """Where there is more than there was, and how much; '' if nowhere."""
+    lived = {who: had for who, had in then.items() if who in now}
+    more = [f"{who} {had} to {now[who]}" for who, had in lived.items() if not now[who] <= had]
+    return ", ".join(more)
 
 
 def reply_queues(node: Node) -> frozenset[str]:

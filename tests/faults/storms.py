@@ -38,7 +38,8 @@ class Storm:
 
     ``act`` breaks something and mends it, and returns when all is whole again. ``around``
     prepares the scene. ``age`` is how many seconds the queues have existed by then, at least.
-    ``breaks_links`` tells whether connections end, so that copies may come.
+    ``breaks_links`` tells whether connections end, so that copies may come; ``spills``, whether
+    what waits in the request queue is destroyed.
     """
 
     act: Act
@@ -50,6 +51,7 @@ class Storm:
     seconds: float = 0.005
     age: float = 0.0
     breaks_links: bool = True
+    spills: bool = False
     around: Callable[[Scene], AbstractContextManager[None]] = nothing
 
 
@@ -236,6 +238,7 @@ def slow_worker(scene: Scene, chance: Random) -> None:
     scene.lose()
     scene.ask(4.0)
     time.sleep(5.0)
+    assert "timed out" in scene.node.log.read_text(errors="replace"), "the broker was patient"
 
 
 @contextmanager
@@ -297,7 +300,7 @@ STORMS: dict[str, Storm] = {
     "long freeze": Storm(frozen(9.0), sides=NODE, timeout=20.0),
     "memory alarm": Storm(memory_alarm, sides=NODE),
     "connections closed": Storm(connections_closed, sides=NODE),
-    "request queue deleted": Storm(request_queue_deleted, sides=NODE, threads=16),
+    "request queue deleted": Storm(request_queue_deleted, sides=NODE, threads=16, spills=True),
     "reply queue deleted": Storm(reply_queue_deleted, sides=NODE),
     "worker killed": Storm(worker_killed, sides=NODE, seconds=0.05, breaks_links=False),
     "slow worker": Storm(slow_worker, sides=NODE, around=impatient_broker),

@@ -1,22 +1,29 @@
-"""One trial: a fault, where it acts, how many worker processes, a seed; and its judgement."""
+"""One trial: a fault, where it acts, how many worker processes, a seed; and its judgement.
+
+``python trial.py FOLDER STORM SIDE WORKERS SEED`` runs one on the node in that folder, and
+writes its verdict as JSON.
+"""
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
+import sys
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from crowd import Crowd
 from judge import Hands, Outage, Verdict, judge
 from labourer import begun
-from scene import Remains, Scene, reply_queues, until
+from scene import Remains, Scene, grown, reply_queues, until
 from storms import STORMS, Storm
 
-from chatrpc import RpcClient
-from chatrpc.broker import Node
+from chatrpc import RpcClient, RpcError
+from chatrpc.broker import BrokerProblem, Node
+from chatrpc.lab.problem import LabProblem
 
 BEFORE, AFTER = 250, 260  # answers before the fault and after it
 
@@ -25,14 +32,16 @@ BEFORE, AFTER = 250, 260  # answers before the fault and after it
 class Trial:
     """What to break, where, and for whom.
 
-    ``client`` and ``server`` name deliberately wrong classes in ``broken.py``, to see that
-    the judgement finds them out.
+    ``timeout`` is how many seconds a call waits, if not as long as the storm says. ``client``
+    may be a deliberately wrong class, and ``server`` the name of one among the contract's
+    mutants, to see that the judgement finds them out.
     """
 
     storm: str
     side: str = "both"
     workers: int = 1
     seed: int = 1
+    timeout: float | None = None
     server: str = ""
     client: type[RpcClient] = RpcClient
 
@@ -45,7 +54,10 @@ class Trial:
         """Run it on a node; ``known`` are the reply queues that were there before."""
         folder = Path(tempfile.mkdtemp(prefix="chatrpc-storm-"))
         try:
-            return self._run(STORMS[self.storm], node, folder, known)
+            storm = STORMS[self.storm]
+            return self._run(
+                replace(storm, timeout=self.timeout or storm.timeout), node, folder, known
+            )
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -55,56 +67,45 @@ class Trial:
             with storm.around(scene):
                 scene.hire(self.workers, threads=storm.threads, broken=self.server)
                 with self.client(scene.service, url=scene.url("client")) as client:
-                    crowd = scene.crowd = Crowd(
+                    scene.crowd = Crowd(
                         client,
                         seed=self.seed,
                         timeout=storm.timeout,
                         large=storm.large,
                         seconds=storm.seconds,
                     )
-                    outage, grown = self._weather(storm, scene, crowd)
-            settled = until(lambda: scene.waiting() == (0, scene.dead))
-            waiting = scene.waiting()
-            codes = [worker.stop() for worker in scene.workers]
-            left = scene.waiting()
-            verdict = judge(
-                crowd.calls,
-                begun(scene.log),
-                outage,
-                self._hands(storm, scene),
-                now=time.monotonic(),
-            )
-            scene.delete_queues()
-        if grown:
-            verdict.complaints.append(grown)
-        if not settled or left != waiting or left != (0, scene.dead):
-            verdict.complaints.append(f"in the queue and dead: {left}, not {(0, scene.dead)}")
-        if any(codes):
-            verdict.complaints.append(f"the workers ended with {codes}")
+                    outage, complaints = self._weather(storm, scene)
+            complaints += _tidy(scene)
+            calls, executions = scene.crowd.calls, begun(scene.log)
+            hands = self._hands(storm, scene)
+        verdict = judge(calls, executions, outage, hands, now=time.monotonic())
+        verdict.complaints += complaints
         if queues := reply_queues(node) - known:
-            verdict.complaints.append(f"reply queues are left: {len(queues)}")
-        del client, crowd, scene
+            verdict.complaints.append(f"{len(queues)} reply queues are left")
+        del client, scene
         if not until(lambda: Remains.here() <= start):
             verdict.complaints.append(f"left behind: {Remains.here()}, was {start}")
         return verdict
 
-    def _weather(self, storm: Storm, scene: Scene, crowd: Crowd) -> tuple[Outage, str]:
-        """Call, break, mend, call; return when it was broken, and what has grown meanwhile."""
+    def _weather(self, storm: Storm, scene: Scene) -> tuple[Outage, list[str]]:
+        """Call, break, mend, call; return when it was broken, and what else went wrong."""
+        crowd, complaints = scene.crowd, []
         crowd.start()
         crowd.until_answered(BEFORE, storm.timeout + 5)
-        if storm.age:
-            time.sleep(storm.age)
-        whole = _all_remains(scene)
-        scene.losses.clear()
+        time.sleep(storm.age)
+        whole = scene.remains()
         begin = time.monotonic()
-        storm.act(scene, random.Random(f"{self.seed} storm"))
+        try:
+            storm.act(scene, random.Random(f"{self.seed} storm"))
+        except (AssertionError, BrokerProblem, LabProblem, RpcError) as error:
+            complaints.append(f"the fault itself failed: {error}")
         end = time.monotonic()
         crowd.until_answered(crowd.answered + AFTER, storm.timeout + 5)
         crowd.end()
-        grown = ""
-        if not until(lambda: _no_more(_all_remains(scene), whole)):
-            grown = f"grown from {whole} to {_all_remains(scene)}"
-        return Outage(begin, end, tuple(scene.losses or [begin])), grown
+        if not until(lambda: not grown(scene.remains(), whole)):
+            complaints.append(f"grown: {grown(scene.remains(), whole)}")
+        losses = tuple(scene.losses or [begin])
+        return Outage(begin, end, losses, storm.spills), complaints
 
     def _hands(self, storm: Storm, scene: Scene) -> Hands:
         """What may run twice: nothing, with one worker process that lived through it all."""
@@ -117,11 +118,23 @@ class Trial:
         return Hands(2 * storm.threads * at_server, self.side in ("client", "both", "node"))
 
 
-def _all_remains(scene: Scene) -> list[Remains]:
-    """What is there now: here, and in each worker that has lived through it."""
-    here = replace(Remains.here(), calls=0)  # those in flight are no remains
-    return [here, *(Remains.of(worker.pid) for worker in scene.workers if not worker.deaths)]
+def _tidy(scene: Scene) -> list[str]:
+    """Send the workers home; return what is not as it should be then."""
+    complaints, wanted = [], (0, scene.dead)
+    until(lambda: scene.waiting() == wanted)
+    if any(codes := [worker.stop() for worker in scene.workers]):
+        complaints.append(f"the workers ended with {codes}")
+    if (left := scene.waiting()) != wanted:  # what was not acknowledged is back in the queue now
+        complaints.append(f"in the queue and dead: {left}, not {wanted}")
+    scene.delete_queues()
+    return complaints
 
 
-def _no_more(now: list[Remains], then: list[Remains]) -> bool:
-    return now[0].sockets <= then[0].sockets and all(a <= b for a, b in zip(now[1:], then[1:]))
+def main(folder: str, storm: str, side: str, workers: str, seed: str) -> None:
+    """Run one trial."""
+    verdict = Trial(storm, side, int(workers), int(seed)).run(Node(folder))
+    sys.stdout.write(json.dumps(asdict(verdict)) + "\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
