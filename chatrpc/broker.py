@@ -12,11 +12,21 @@ from __future__ import annotations
 import os
 
 from .machine import folder
+from .machine.cluster import Cluster
 from .machine.node import Node, Say, log
 from .machine.probe import DEFAULT_URL, Answer, probe
 from .machine.problem import BrokerProblem
 
-__all__ = ["BrokerProblem", "Node", "Say", "demanded", "private_node", "use"]
+__all__ = [
+    "BrokerProblem",
+    "Cluster",
+    "Node",
+    "Say",
+    "demanded",
+    "private_cluster",
+    "private_node",
+    "use",
+]
 
 CHOSEN = "CHATRPC_CHOSEN_URL"  # what use() chose, so that it may choose again; not for people
 
@@ -54,6 +64,11 @@ def demanded() -> str:
 def private_node(*, say: Say = log.info) -> Node:
     """The node that the programs and notebooks of this clone share, running or not."""
     return Node(folder.state_folder() / "broker", say=say)
+
+
+def private_cluster(*, nodes: int | None = None, say: Say = log.info) -> Cluster:
+    """The cluster of this clone, running or not; ``use`` never chooses it: CHATRPC_URL does."""
+    return Cluster(folder.state_folder() / "cluster", nodes=nodes, say=say)
 
 
 def _check(url: str) -> None:

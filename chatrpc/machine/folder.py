@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from .problem import BrokerProblem
 
@@ -93,20 +94,17 @@ def alone(folder: Path, timeout: float, waits: Callable[[], None]) -> Iterator[N
 
     Raises BrokerProblem after ``timeout`` seconds.
     """
-    made(folder)
-    with writing(folder):
-        lock = (folder / "lock").open("wb")
+    deadline = time.monotonic() + timeout
+    while (lock := _lock(folder)) is None:
+        if time.monotonic() > deadline:
+            raise BrokerProblem(
+                f"Another program has been busy in {folder} for {timeout:g} s.",
+                "See what it does, or end everything: chatrpc stop.",
+            )
+        waits()
+        waits = _nothing
+        time.sleep(0.05)
     with lock:
-        deadline = time.monotonic() + timeout
-        while not _locked(lock.fileno()):
-            if time.monotonic() > deadline:
-                raise BrokerProblem(
-                    f"Another program has been busy in {folder} for {timeout:g} s.",
-                    "See what it does, or end everything: chatrpc stop.",
-                )
-            waits()
-            waits = _nothing
-            time.sleep(0.05)
         yield
 
 
@@ -114,12 +112,18 @@ def _nothing() -> None:
     pass
 
 
-def _locked(lock: int) -> bool:
-    try:
+def _lock(folder: Path) -> IO[bytes] | None:
+    """The folder's lock, held until it is closed; None if somebody else holds it."""
+    made(folder)
+    with writing(folder):
+        lock = (folder / "lock").open("wb")
+    with suppress(BlockingIOError):
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        # Whoever held it before us may have removed the whole folder.
+        if os.fstat(lock.fileno()).st_nlink:
+            return lock
+    lock.close()
+    return None
 
 
 def save(path: Path, facts: Mapping[str, object]) -> None:

@@ -29,6 +29,26 @@ PORTS = ("port", "dist_port", "epmd_port")
 TRACING_ON = '[{rabbit, [{trace_vhosts, [<<"/">>]}]}].\n'
 
 
+def checked(folder: Path, say: Say) -> rabbitmq.RabbitMQ:
+    """The installed RabbitMQ, once nothing is known to stand in its way. Raises BrokerProblem."""
+    installed = rabbitmq.find()
+    if installed.old:
+        say(f"RabbitMQ {installed.version} is older than 3.10: it may not do everything.")
+    try:
+        socket.getaddrinfo("localhost", None, socket.AF_INET)
+    except OSError:
+        raise BrokerProblem(
+            "This machine does not know the name localhost, and RabbitMQ needs it.",
+            "Add the line `127.0.0.1 localhost` to /etc/hosts.",
+        ) from None
+    if (free := shutil.disk_usage(folder).free) < ROOM:
+        raise BrokerProblem(
+            f"Only {free // 2**20} MB are free in {folder}; RabbitMQ needs 100.",
+            "Free some, or let CHATRPC_HOME name a folder on another disk.",
+        )
+    return installed
+
+
 class Node:
     """One RabbitMQ node in one folder: started, asked, stopped, or killed.
 
@@ -42,6 +62,7 @@ class Node:
         self.name = f"{name}@localhost"
         self.log = self.folder / "log" / "rabbitmq.log"
         self._say = say
+        self._home = self.folder  # with Erlang's cookie
         self._facts_file = self.folder / "node.json"
         self._output = self.folder / "log" / "start.log"
 
@@ -96,19 +117,7 @@ class Node:
             if (deaf := self.process) is not None:
                 self._say("The broker runs but does not answer: replacing it.")
                 deaf.kill()
-            installed = self._checked()
-            data = self._data(installed)
-            if not data.exists():
-                for other in self.folder.glob("data-*"):
-                    self._say(f"RabbitMQ {installed.version} starts empty; {other.name} stays.")
-                return self._boot(installed, timeout)
-            try:
-                self._boot(installed, timeout)
-            except _Died:
-                aside = data.with_name(f"{data.name}.unusable-{time.time_ns()}")
-                data.rename(aside)
-                self._say(f"The broker cannot use its data: it starts empty; {aside.name} stays.")
-                self._boot(installed, timeout)
+            self._start(checked(self.folder, self._say), timeout)
 
     def stop(self) -> None:
         """End it and its port mapper (epmd); what its durable queues hold is kept."""
@@ -117,42 +126,45 @@ class Node:
         with self._alone(90.0):
             if (process := self.process) is not None:
                 process.end(grace=20.0)
-            ports = self._ports()
-            if ports:
-                end_epmd(ports["epmd_port"])
+            if ports := self._ports():
                 files.save(self._facts_file, ports)
-            files.forget_plain(self.folder)
+            self._leave(ports)
 
     def kill(self) -> None:
         """End it as a crash would (kill -9); ``start`` brings it back on the same ports."""
         if (process := self.process) is not None:
             process.kill()
 
+    def pause(self) -> None:
+        """Hold it where it is (SIGSTOP): its connections stay, and it says nothing more."""
+        if (process := self.process) is not None:
+            process.pause()
+
+    def resume(self) -> None:
+        """Let it go on after ``pause``."""
+        if (process := self.process) is not None:
+            process.resume()
+
     # -- how --------------------------------------------------------------------------------
+
+    def _start(self, installed: rabbitmq.RabbitMQ, timeout: float) -> None:
+        data = self._data(installed)
+        if not data.exists():
+            for other in self.folder.glob("data-*"):
+                self._say(f"RabbitMQ {installed.version} starts empty; {other.name} stays.")
+            return self._boot(installed, timeout)
+        try:
+            self._boot(installed, timeout)
+        except Died:
+            aside = data.with_name(f"{data.name}.unusable-{time.time_ns()}")
+            data.rename(aside)
+            self._say(f"The broker cannot use its data: it starts empty; {aside.name} stays.")
+            self._boot(installed, timeout)
 
     def _ports(self) -> dict[str, int]:
         facts = files.load(self._facts_file)
         ports = {name: port for name in PORTS if isinstance(port := facts.get(name), int)}
         return ports if len(ports) == len(PORTS) else {}
-
-    def _checked(self) -> rabbitmq.RabbitMQ:
-        """The installed RabbitMQ, once nothing is known to stand in its way."""
-        installed = rabbitmq.find()
-        if installed.old:
-            self._say(f"RabbitMQ {installed.version} is older than 3.10: it may not do everything.")
-        try:
-            socket.getaddrinfo("localhost", None, socket.AF_INET)
-        except OSError:
-            raise BrokerProblem(
-                "This machine does not know the name localhost, and RabbitMQ needs it.",
-                "Add the line `127.0.0.1 localhost` to /etc/hosts.",
-            ) from None
-        if (free := shutil.disk_usage(self.folder).free) < ROOM:
-            raise BrokerProblem(
-                f"Only {free // 2**20} MB are free in {self.folder}; RabbitMQ needs 100.",
-                "Free some, or let CHATRPC_HOME name a folder on another disk.",
-            )
-        return installed
 
     def _data(self, installed: rabbitmq.RabbitMQ) -> Path:
         # One folder a version: a node's data cannot be read by every other version.
@@ -168,13 +180,23 @@ class Node:
                 ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
             try:
                 return self._boot_on(ports, installed, timeout)
-            except _PortTaken:
+            except PortTaken:
                 ports = {}
         raise BrokerProblem("RabbitMQ found its ports taken three times.", "Try again.")
 
     def _boot_on(self, ports: dict[str, int], installed: rabbitmq.RabbitMQ, timeout: float) -> None:
         self._say(f"Starting RabbitMQ {installed.version}, which takes a few seconds …")
         began = time.monotonic()
+        process = self._launch(ports, installed)
+        with ExitStack() as undo:
+            undo.callback(self._leave, ports)
+            undo.callback(process.kill)
+            self._until_it_serves(process, installed, began, timeout)
+            undo.pop_all()
+        took = time.monotonic() - began
+        self._say(f"RabbitMQ serves on port {ports['port']} after {took:.1f} s.")
+
+    def _launch(self, ports: dict[str, int], installed: rabbitmq.RabbitMQ) -> Process:
         env = self._environment(installed, ports)
         with files.writing(self.folder):
             (self.folder / "rabbitmq.conf").touch()
@@ -185,35 +207,36 @@ class Node:
             server = installed.scripts / "rabbitmq-server"
             process = processes.launch([server], output=self._output, env=env, cwd=self.folder)
             processes.remember(self._facts_file, process, **ports)
-        with ExitStack() as undo:
-            undo.callback(self._give_up, process, ports)
-            next_word = began + 10
-            while not probe(self.url, timeout=2.0).serves:
-                if not process.alive:
-                    raise self._failure(installed)
-                now = time.monotonic()
-                if now - began > timeout:
-                    raise BrokerProblem(
-                        f"RabbitMQ does not serve after {timeout:g} s.", f"Its log: {self.log}"
-                    )
-                if now > next_word:
-                    self._say(f"Still starting RabbitMQ ({now - began:.0f} s) …")
-                    next_word = now + 10
-                time.sleep(0.1)
-            undo.pop_all()
-        took = time.monotonic() - began
-        self._say(f"RabbitMQ serves on port {ports['port']} after {took:.1f} s.")
+        return process
 
-    def _give_up(self, process: Process, ports: dict[str, int]) -> None:
-        process.kill()
-        end_epmd(ports["epmd_port"])
+    def _until_it_serves(
+        self, process: Process, installed: rabbitmq.RabbitMQ, began: float, timeout: float
+    ) -> None:
+        next_word = began + 10
+        while not probe(self.url, timeout=2.0).serves:
+            if not process.alive:
+                raise self._failure(installed)
+            now = time.monotonic()
+            if now - began > timeout:
+                raise BrokerProblem(
+                    f"RabbitMQ does not serve after {timeout:g} s.", f"Its log: {self.log}"
+                )
+            if now > next_word:
+                self._say(f"Still starting RabbitMQ ({now - began:.0f} s) …")
+                next_word = now + 10
+            time.sleep(0.1)
+
+    def _leave(self, ports: dict[str, int]) -> None:
+        """Remove what is left of it beside its folder."""
+        if ports:
+            end_epmd(ports["epmd_port"])
         files.forget_plain(self.folder)
 
-    def _failure(self, installed: rabbitmq.RabbitMQ) -> Exception:
+    def _failure(self, installed: rabbitmq.RabbitMQ) -> BrokerProblem:
         text = self._output.read_text(errors="replace")
         if re.search("eaddrinuse|duplicate_name|already running|in use", text):
-            return _PortTaken()
-        return _Died(
+            return PortTaken(self.name)
+        return Died(
             f"RabbitMQ {installed.version} did not start: {files.last_line(text)}",
             f"Look into {self._output}.",
         )
@@ -229,14 +252,15 @@ class Node:
             for name, value in os.environ.items()
             if not name.startswith(("RABBITMQ_", "ERL_", "NOTIFY_SOCKET"))
         }
-        folder = files.plain(self.folder)
+        home = files.plain(self._home)
+        folder = home / self.folder.relative_to(self._home)
         # In conda's and Homebrew's folders Erlang is beside RabbitMQ, and may not be on the PATH.
         beside = [str(installed.scripts), str(installed.scripts.parent / "bin")]
         path = [*beside, os.environ.get("PATH", os.defpath), "/usr/bin", "/bin"]
         loopback_only = f"-kernel inet_dist_use_interface {{{LOOPBACK.replace('.', ',')}}}"
         return inherited | {
             "PATH": os.pathsep.join(path),
-            "HOME": str(folder),  # Erlang's cookie
+            "HOME": str(home),
             "LC_ALL": "C.UTF-8",
             "RABBITMQ_NODENAME": self.name,
             "RABBITMQ_NODE_IP_ADDRESS": LOOPBACK,
@@ -261,9 +285,16 @@ class Node:
         }
 
 
-class _PortTaken(Exception):
+class PortTaken(BrokerProblem):
     """Somebody was quicker."""
 
+    def __init__(self, name: str) -> None:
+        """Say whose port it is."""
+        super().__init__(
+            f"A port of {name} is used by another program.",
+            "End that program, or stop the whole broker and start it anew.",
+        )
 
-class _Died(BrokerProblem):
+
+class Died(BrokerProblem):
     """The node ended while it started."""

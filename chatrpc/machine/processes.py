@@ -72,26 +72,66 @@ class Process:
             time.sleep(0.02)
         return True
 
+    def pause(self) -> None:
+        """Hold it where it is, by SIGSTOP: its connections stay, and nobody answers."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on, if it was paused."""
+        self._signal(signal.SIGCONT)
+
     def end(self, grace: float = 5.0) -> None:
-        """End it: SIGTERM, and SIGKILL to its whole group if it still runs after ``grace`` seconds.
+        """End it: SIGTERM, and ``kill`` if it still runs after ``grace`` seconds.
 
         Raises PermissionError if it belongs to another user.
         """
-        if self.alive:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGTERM)
-            if not self.wait(grace):
-                self.kill()
+        self._signal(signal.SIGTERM)
+        self._signal(signal.SIGCONT)  # who is paused hears nothing
+        if not self.wait(grace):
+            self.kill()
 
     def kill(self) -> None:
-        """End it and its group at once, by SIGKILL."""
+        """End it, its group and its descendants at once, by SIGKILL."""
         if self.alive:
+            self.pause()  # it must not start one more while we look
+            doomed = _descendants(self.pid)
             with contextlib.suppress(ProcessLookupError):
                 if os.getpgid(self.pid) == self.pid:
                     os.killpg(self.pid, signal.SIGKILL)
                 else:
                     os.kill(self.pid, signal.SIGKILL)
+            for pid in doomed:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             self.wait(5.0)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self.alive:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+
+def _descendants(pid: int) -> list[int]:
+    """The processes that it has started, and those that they have."""
+    parents = _parents()
+    found = [pid]
+    for ancestor in found:
+        found += [child for child, parent in parents.items() if parent == ancestor]
+    return found[1:]
+
+
+def _parents() -> dict[int, int]:
+    if not Path("/proc/self/stat").exists():
+        shown = subprocess.run(
+            ["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=False
+        ).stdout
+        return {int(pid): int(parent) for pid, parent in map(str.split, shown.splitlines())}
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            text = stat.read_text(errors="replace")
+            parents[int(stat.parent.name)] = int(text[text.rindex(")") + 1 :].split()[1])
+    return parents
 
 
 def this_process() -> Process:
