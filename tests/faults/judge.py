@@ -15,9 +15,6 @@ GRACE = 0.5
 LEAST = 500
 """Executions that a trial must prove: with fewer it has shown nothing."""
 
-RECOVERY = 1.0
-"""Seconds after the fault's end in which calls must be answered again."""
-
 
 @dataclass(slots=True)
 class Called:
@@ -41,9 +38,9 @@ class Called:
         """Whether it brought its own answer."""
         return self.answer == self.text
 
-    def open_at(self, moment: float) -> bool:
-        """Whether it was under way at a moment."""
-        return self.sent <= moment and (self.over is None or self.over > moment)
+    def open_in(self, since: float, until: float) -> bool:
+        """Whether it was under way at any moment between two."""
+        return self.sent <= until and (self.over is None or self.over > since)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +54,18 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """From when to when something was broken, and each moment at which a link was lost.
+    """From when to when something was broken, and when links were lost.
 
+    Each of ``losses`` is a moment, as (then, then), or the time within which it must have been.
+    ``recovery`` is within how many seconds after the end calls must be answered again.
     ``spilled`` tells that what waited in the request queue was destroyed with it. The broker had
     promised to keep it, so its callers do not send it again.
     """
 
     begin: float
     end: float
-    losses: tuple[float, ...]
+    losses: tuple[tuple[float, float], ...]
+    recovery: float = 1.0
     spilled: bool = False
 
 
@@ -80,10 +80,10 @@ class Hands:
     prefetched: int = 0
     unconfirmed: bool = False
 
-    def allowed(self, calls: Iterable[Called], losses: Iterable[float]) -> int:
+    def allowed(self, calls: Iterable[Called], losses: Iterable[tuple[float, float]]) -> int:
         """Return how many executions may be copies."""
         calls = list(calls)
-        doubtful = [sum(call.open_at(moment) for call in calls) for moment in losses]
+        doubtful = [sum(call.open_in(*loss) for call in calls) for loss in losses]
         return sum(self.prefetched + (count if self.unconfirmed else 0) for count in doubtful)
 
 
@@ -130,8 +130,8 @@ def judge(
     _judge_ends(verdict, calls, runs, now)
     _judge_runs(verdict, calls, begun, runs)
     verdict.allowed = hands.allowed(calls, outage.losses)
-    verdict.recovered = _recovery(calls, outage.end)
-    verdict.complaints = [*_complaints(verdict, calls, len(runs), least)]
+    verdict.recovered = _recovery(calls, begun, outage.end)
+    verdict.complaints = [*_complaints(verdict, calls, len(runs), least, outage.recovery)]
     return verdict
 
 
@@ -169,13 +169,23 @@ def _judge_runs(
     verdict.duplicates = len(begun) - len(runs)
 
 
-def _recovery(calls: list[Called], end: float) -> float | None:
-    """Return the seconds from the fault's end to the first answer of a call sent after it."""
-    answers = [call.over for call in calls if call.sent >= end and call.right and call.over]
+def _recovery(calls: list[Called], begun: list[Begun], end: float) -> float | None:
+    """Return the seconds from the fault's end to the first answer of what began after it.
+
+    An answer to earlier work may merely have been on its way.
+    """
+    first = {run.text: run.at for run in reversed(begun)}
+    answers = [
+        call.over
+        for call in calls
+        if call.right and call.over is not None and first.get(call.text, 0.0) >= end
+    ]
     return min(answers) - end if answers else None
 
 
-def _complaints(verdict: Verdict, calls: list[Called], executed: int, least: int) -> Iterable[str]:
+def _complaints(
+    verdict: Verdict, calls: list[Called], executed: int, least: int, recovery: float
+) -> Iterable[str]:
     if executed < least:
         yield f"only {executed} calls were executed, {least} are needed to show anything"
     if verdict.lost:
@@ -191,5 +201,5 @@ def _complaints(verdict: Verdict, calls: list[Called], executed: int, least: int
         yield f"{verdict.duplicates} ran twice, {verdict.allowed} may"
     if verdict.recovered is None:
         yield "no call was answered after the fault"
-    elif verdict.recovered > RECOVERY:
+    elif verdict.recovered > recovery:
         yield f"answered again only {verdict.recovered:.2f} s after the fault's end"

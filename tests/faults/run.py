@@ -24,10 +24,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from judge import Verdict
-from storms import STORMS
+from storms import CLUSTER, STORMS
 from trial import Trial
 
-from chatrpc.broker import BrokerProblem, Node
+from chatrpc.broker import BrokerProblem, Cluster, Node
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = Path(__file__).with_name("trial.py")
@@ -56,25 +56,28 @@ def trials(seeds: Sequence[int], only: str) -> list[Trial]:
 
 
 class Lane(threading.Thread):
-    """Runs one trial after the other on a node of its own, until none is left."""
+    """Runs one trial after the other on a node of its own, or a cluster, until none is left."""
 
-    def __init__(self, folder: Path, todo: queue.SimpleQueue[Trial], done: Ledger) -> None:
+    def __init__(self, node: Node | Cluster, todo: queue.SimpleQueue[Trial], done: Ledger) -> None:
         super().__init__(daemon=True)
-        self._node, self._todo, self._done = Node(folder), todo, done
+        self._node, self._todo, self._done = node, todo, done
         self._trial: subprocess.Popen[str] | None = None
+        self._told = False
 
     def run(self) -> None:
         """Run them."""
         with contextlib.suppress(queue.Empty):
-            while True:
+            while not self._told:
                 trial, began = self._todo.get_nowait(), time.monotonic()
                 verdict = self._try(trial)
                 self._done.note(trial, verdict, time.monotonic() - began)
 
     def end(self) -> None:
-        """End what still runs, and the node."""
+        """End the trial that still runs, and the node."""
+        self._told = True
         if self._trial is not None and self._trial.poll() is None:
             os.killpg(self._trial.pid, signal.SIGKILL)
+        self.join(100.0)
         self._node.stop()
 
     def _try(self, trial: Trial) -> Verdict:
@@ -85,6 +88,7 @@ class Lane(threading.Thread):
         arguments = [trial.storm, trial.side, str(trial.workers), str(trial.seed)]
         self._trial = subprocess.Popen(
             [sys.executable, str(PROGRAM), str(self._node.folder), *arguments],
+            env=os.environ | {"TMPDIR": str(self._node.folder.parent)},  # removed with it
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -169,24 +173,33 @@ def main() -> int:
 def run(todo: list[Trial], count: int) -> int:
     """Run trials in so many lanes; the exit code."""
     began, ledger = time.monotonic(), Ledger(len(todo))
-    waiting: queue.SimpleQueue[Trial] = queue.SimpleQueue()
-    for trial in todo:
-        waiting.put(trial)
+    alone = [trial for trial in todo if trial.side not in CLUSTER]
+    clustered = [trial for trial in todo if trial.side in CLUSTER]
     with tempfile.TemporaryDirectory(prefix="chatrpc-faults-") as home:
-        lanes = [Lane(Path(home) / str(n), waiting, ledger) for n in range(count)]
         try:
-            for lane in lanes:
-                lane.start()
-            for lane in lanes:
-                lane.join()
+            _run(alone, [Node(Path(home) / str(n)) for n in range(count)], ledger)
+            _run(clustered, [Cluster(Path(home) / "cluster")], ledger)
         except KeyboardInterrupt:
             say("\nInterrupted.")
             return 130
         finally:
-            for lane in lanes:
-                lane.end()
             say(f"\n{ledger.table()}\n\n{time.monotonic() - began:.0f} s in all.")
     return 0 if ledger.good else 1
+
+
+def _run(todo: list[Trial], nodes: Sequence[Node | Cluster], ledger: Ledger) -> None:
+    waiting: queue.SimpleQueue[Trial] = queue.SimpleQueue()
+    for trial in todo:
+        waiting.put(trial)
+    lanes = [Lane(node, waiting, ledger) for node in nodes if todo]
+    try:
+        for lane in lanes:
+            lane.start()
+        for lane in lanes:
+            lane.join()
+    finally:
+        for lane in lanes:
+            lane.end()
 
 
 if __name__ == "__main__":

@@ -10,15 +10,15 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crowd import Crowd
 
 from chatrpc import NoWorker
-from chatrpc.broker import Node
+from chatrpc.broker import Cluster, Node
 from chatrpc.calls import Call
 from chatrpc.lab.firehose import connect
 from chatrpc.lab.wire import Wire
@@ -127,23 +127,24 @@ def _sockets(process: str) -> int:
 class Scene:
     """Everything that a trial needs, and where its fault finds what it breaks.
 
-    ``wires`` are those on the faulty sides. A fault calls ``lose()`` whenever it breaks a link.
-    ``also`` holds addresses that clients and workers are given before the node's. ``known`` are
-    other clients' reply queues.
+    ``wires`` are those on the faulty sides. A fault calls ``lose`` or ``losing`` for each link
+    that it breaks. ``also`` holds addresses that clients and workers are given before the node's.
+    ``known`` are other clients' reply queues.
     """
 
     crowd: Crowd
 
     def __init__(
-        self, node: Node, folder: Path, *, side: str, known: frozenset[str] = frozenset()
+        self, node: Node | Cluster, folder: Path, *, side: str, known: frozenset[str] = frozenset()
     ) -> None:
-        self.node, self.known = node, known
+        self.broker, self.known = node, known
         self.service = f"storm-{uuid.uuid4().hex[:8]}"
         self.log = folder / "executions"
         self.also: list[str] = []
         self.wires: list[Wire] = []
         self.workers: list[Labourer] = []
-        self.losses: list[float] = []
+        self.losses: list[tuple[float, float]] = []
+        self.end: float | None = None
         self.dead = 0  # how many dead letters there must be
         self.side = side
         self._undo = ExitStack()
@@ -154,9 +155,21 @@ class Scene:
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         self._undo.close()
 
+    @property
+    def node(self) -> Node:
+        """The node, where there is one."""
+        assert isinstance(self.broker, Node)
+        return self.broker
+
+    @property
+    def cluster(self) -> Cluster:
+        """The cluster, where there is one."""
+        assert isinstance(self.broker, Cluster)
+        return self.broker
+
     def url(self, side: str) -> str:
         """The broker's address for one side: through a wire of its own if that is faulty."""
-        url = self.node.url
+        url = self.broker.url
         if self.side in (side, "both"):
             wire = self._undo.enter_context(Wire(url))
             self.wires.append(wire)
@@ -176,7 +189,18 @@ class Scene:
 
     def lose(self) -> None:
         """Note that a link is lost now."""
-        self.losses.append(time.monotonic())
+        self.losses.append((time.monotonic(), time.monotonic()))
+
+    @contextmanager
+    def losing(self) -> Iterator[None]:
+        """Note that a link may be lost at any moment meanwhile."""
+        began = time.monotonic()
+        yield
+        self.losses.append((began, time.monotonic()))
+
+    def whole_again(self) -> None:
+        """Note that calls must be answered from now on, though the fault goes on."""
+        self.end = time.monotonic()
 
     def ask(self, seconds: float) -> None:
         """Have one more call made, which takes so long."""
@@ -198,11 +222,11 @@ class Scene:
 
     def reply_queues(self) -> frozenset[str]:
         """The names of our clients' reply queues."""
-        return reply_queues(self.node) - self.known
+        return reply_queues(self.broker) - self.known
 
     def waiting(self) -> tuple[int, int]:
         """How many requests wait in the queue, and how many dead letters there are."""
-        transport = connect(self.node.url)
+        transport = connect(self.broker.url)
         try:
             return (
                 transport.look(request_queue(self.service))[0],
@@ -215,7 +239,7 @@ class Scene:
 
     def delete_queues(self) -> None:
         """Remove the service from the broker."""
-        transport = connect(self.node.url)
+        transport = connect(self.broker.url)
         try:
             for queue in (request_queue(self.service), dead_queue(self.service)):
                 transport.delete(queue)
@@ -230,7 +254,7 @@ def grown(now: dict[str, Remains], then: dict[str, Remains]) -> str:
     return ", ".join(more)
 
 
-def reply_queues(node: Node) -> frozenset[str]:
+def reply_queues(node: Node | Cluster) -> frozenset[str]:
     """The names of all clients' reply queues on a node."""
     names = node.ctl("list_queues", "name", "--no-table-headers").split()
     return frozenset(name for name in names if name.startswith(REPLIES))

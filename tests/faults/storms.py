@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING
 import poison
 
 from chatrpc import BrokerRefused, RpcClient
+from chatrpc.broker import Node
 from chatrpc.lab.firehose import connect
 from chatrpc.topology import request_queue
 
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
     from scene import Scene
 
 SIDES = ("client", "server", "both")
+ELECTION = 3.0
+"""Seconds in which a cluster that has lost a node must have elected a leader, and serve again."""
 Act = Callable[["Scene", Random], None]
 
 
@@ -39,7 +40,8 @@ class Storm:
     ``act`` breaks something and mends it, and returns when all is whole again. ``around``
     prepares the scene. ``age`` is how many seconds the queues have existed by then, at least.
     ``breaks_links`` tells whether connections end, so that copies may come; ``spills``, whether
-    what waits in the request queue is destroyed.
+    what waits in the request queue is destroyed. ``recovery`` is within how many seconds after
+    the fault's end calls must be answered again.
     """
 
     act: Act
@@ -52,6 +54,7 @@ class Storm:
     age: float = 0.0
     breaks_links: bool = True
     spills: bool = False
+    recovery: float = 1.0
     around: Callable[[Scene], AbstractContextManager[None]] = nothing
 
 
@@ -69,11 +72,11 @@ def stalled(*, to_broker: bool = True, to_client: bool = True, most: float = 3.5
     """Let nothing through for some seconds, and tell nobody."""
 
     def act(scene: Scene, chance: Random) -> None:
-        scene.lose()
-        for wire in scene.wires:
-            wire.stall(to_broker=to_broker, to_client=to_client)
-        time.sleep(most - 1.5 * chance.random())
-        _mend(scene)
+        with scene.losing():
+            for wire in scene.wires:
+                wire.stall(to_broker=to_broker, to_client=to_client)
+            time.sleep(most - 1.5 * chance.random())
+            _mend(scene)
 
     return act
 
@@ -99,10 +102,10 @@ def refused(scene: Scene, chance: Random) -> None:
 def cut_in_mid_frame(scene: Scene, chance: Random) -> None:
     """Three times: let a few bytes more through, to either side, and cut."""
     for to_broker in (True, False, True):
-        for wire in scene.wires:
-            wire.cut(after=chance.randrange(1, 300), to_broker=to_broker)
-        time.sleep(0.4)
-        scene.lose()  # somewhere in these 0.4 s
+        with scene.losing():
+            for wire in scene.wires:
+                wire.cut(after=chance.randrange(1, 300), to_broker=to_broker)
+            time.sleep(0.4)
     _mend(scene)
 
 
@@ -110,10 +113,11 @@ def held_and_lost(**way: bool) -> Act:
     """Hold what goes one way, and then lose it with the connection."""
 
     def act(scene: Scene, chance: Random) -> None:
-        for wire in scene.wires:
-            wire.stall(**way)
-        time.sleep(0.5 + chance.random())
-        _cut(scene)
+        with scene.losing():
+            for wire in scene.wires:
+                wire.stall(**way)
+            time.sleep(0.5 + chance.random())
+            _cut(scene)
         _mend(scene)
 
     return act
@@ -160,14 +164,14 @@ def killed(scene: Scene, chance: Random) -> None:
 
 
 def terminated(scene: Scene, chance: Random) -> None:
-    scene.lose()
-    scene.node.stop()
+    with scene.losing():
+        scene.node.stop()
     scene.node.start()
 
 
 def restarted(scene: Scene, chance: Random) -> None:
-    scene.lose()
-    scene.node.ctl("stop_app")
+    with scene.losing():
+        scene.node.ctl("stop_app")
     scene.node.ctl("start_app", timeout=60.0)
 
 
@@ -175,28 +179,26 @@ def frozen(seconds: float) -> Act:
     """Stop the broker's process with SIGSTOP, and let it go on."""
 
     def act(scene: Scene, chance: Random) -> None:
-        process = scene.node.process
-        assert process is not None
-        scene.lose()
-        os.kill(process.pid, signal.SIGSTOP)
-        time.sleep(seconds)
-        os.kill(process.pid, signal.SIGCONT)
+        with scene.losing():
+            scene.node.pause()
+            time.sleep(seconds)
+            scene.node.resume()
 
     return act
 
 
 def memory_alarm(scene: Scene, chance: Random) -> None:
-    scene.lose()
-    scene.node.ctl("set_vm_memory_high_watermark", "0.0001")
-    try:
-        time.sleep(1.5)
-    finally:
-        scene.node.ctl("set_vm_memory_high_watermark", "0.4")
+    with scene.losing():
+        scene.node.ctl("set_vm_memory_high_watermark", "0.0001")
+        try:
+            time.sleep(1.5)
+        finally:
+            scene.node.ctl("set_vm_memory_high_watermark", "0.4")
 
 
 def connections_closed(scene: Scene, chance: Random) -> None:
-    scene.lose()
-    scene.node.ctl("close_all_connections", "fault")
+    with scene.losing():
+        scene.node.ctl("close_all_connections", "fault")
 
 
 def request_queue_deleted(scene: Scene, chance: Random) -> None:
@@ -220,6 +222,42 @@ def _delete(scene: Scene, *queues: str) -> None:
         transport.close()
 
 
+# The cluster: its fault is over with the election; what was down comes back meanwhile
+
+
+def leader_killed(scene: Scene, chance: Random) -> None:
+    _bring_down(scene, scene.cluster.leader(request_queue(scene.service)), Node.kill)
+
+
+def replies_leader_killed(scene: Scene, chance: Random) -> None:
+    """Kill the node that leads the client's reply queue."""
+    _bring_down(scene, scene.cluster.leader(min(scene.reply_queues())), Node.kill)
+
+
+def node_stopped(scene: Scene, chance: Random) -> None:
+    """Stop any node, in good order."""
+    _bring_down(scene, chance.choice(scene.cluster.nodes), Node.stop)
+
+
+def leader_frozen(scene: Scene, chance: Random) -> None:
+    """Stop the leader's process with SIGSTOP, and let it go on after some seconds."""
+    leader = scene.cluster.leader(request_queue(scene.service))
+    with scene.losing():
+        leader.pause()
+        time.sleep(5.0)
+        leader.resume()
+    scene.cluster.wait_until_whole()
+
+
+def _bring_down(scene: Scene, node: Node, how: Callable[[Node], None]) -> None:
+    with scene.losing():
+        how(node)
+    scene.whole_again()
+    time.sleep(3.0)
+    node.start()
+    scene.cluster.wait_until_whole()
+
+
 # The worker
 
 
@@ -235,9 +273,9 @@ def worker_killed(scene: Scene, chance: Random) -> None:
 
 def slow_worker(scene: Scene, chance: Random) -> None:
     """Have one call take longer than the broker waits for an ack."""
-    scene.lose()
-    scene.ask(4.0)
-    time.sleep(5.0)
+    with scene.losing():
+        scene.ask(4.0)
+        time.sleep(5.0)
     assert "timed out" in scene.node.log.read_text(errors="replace"), "the broker was patient"
 
 
@@ -275,7 +313,7 @@ def wrong_password(scene: Scene, chance: Random) -> None:
             assert time.monotonic() - began < 2.0, "a wrong password was refused late"
 
 
-NODE = ("node",)
+NODE, CLUSTER = ("node",), ("cluster",)
 STORMS: dict[str, Storm] = {
     "delay": Storm(delayed, breaks_links=False),
     "stall": Storm(stalled()),
@@ -302,6 +340,12 @@ STORMS: dict[str, Storm] = {
     "connections closed": Storm(connections_closed, sides=NODE),
     "request queue deleted": Storm(request_queue_deleted, sides=NODE, threads=16, spills=True),
     "reply queue deleted": Storm(reply_queue_deleted, sides=NODE),
+    "leader killed": Storm(leader_killed, sides=CLUSTER, timeout=40.0, recovery=ELECTION),
+    "replies' leader killed": Storm(
+        replies_leader_killed, sides=CLUSTER, timeout=40.0, recovery=ELECTION
+    ),
+    "node stopped": Storm(node_stopped, sides=CLUSTER, timeout=40.0, recovery=ELECTION),
+    "leader frozen": Storm(leader_frozen, sides=CLUSTER, timeout=40.0),
     "worker killed": Storm(worker_killed, sides=NODE, seconds=0.05, breaks_links=False),
     "slow worker": Storm(slow_worker, sides=NODE, around=impatient_broker),
     "poison": Storm(poisoned, sides=NODE, breaks_links=False),

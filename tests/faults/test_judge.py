@@ -10,7 +10,7 @@ from judge import Begun, Called, Hands, Outage, Verdict, judge
 
 pytestmark = pytest.mark.no_broker
 
-OUTAGE = Outage(begin=10.0, end=12.0, losses=(10.0,))
+OUTAGE = Outage(begin=10.0, end=12.0, losses=((10.0, 10.0),))
 Logs = tuple[dict[str, Called], list[Begun]]
 
 
@@ -72,7 +72,7 @@ def test_a_copy_is_allowed_only_for_what_was_in_doubt(logs: Logs) -> None:
 
 
 def test_each_loss_brings_its_own_doubts(logs: Logs) -> None:
-    twice = replace(OUTAGE, losses=(10.0, 11.05, 13.5))
+    twice = replace(OUTAGE, losses=((10.0, 10.0), (11.05, 11.05), (13.5, 13.5)))
     assert verdict(logs, hands=Hands(8, unconfirmed=True), outage=twice).allowed == 3 * 8 + 2
 
 
@@ -86,24 +86,33 @@ def test_too_few_executions_show_nothing(logs: Logs) -> None:
     assert len(verdict(logs, hands=Hands(8)).complaints) == 1
 
 
-@pytest.mark.parametrize("late", ["7", "8", "9"])
-def test_it_has_recovered_when_a_call_sent_after_the_end_is_answered(late: str, logs: Logs) -> None:
+def test_a_loss_at_an_unknown_time_puts_all_in_doubt_that_was_under_way_meanwhile(
+    logs: Logs,
+) -> None:
+    silent = replace(OUTAGE, losses=((10.0, 12.0),))
+    assert verdict(logs, hands=Hands(unconfirmed=True), outage=silent).allowed == 3
+
+
+@pytest.mark.parametrize(("late", "seconds"), [("7", 0.2), ("8", 1.1), ("9", 2.1)])
+def test_it_has_recovered_when_work_begun_after_the_end_is_answered(
+    late: str, seconds: float, logs: Logs
+) -> None:
     for text in "789":
         if text < late:
             logs[0][text].over = 16.0
     found = verdict(logs)
-    assert found.recovered == pytest.approx({"7": 0.2, "8": 1.1, "9": 2.1}[late])
+    assert found.recovered == pytest.approx(seconds)
     assert found.good is (late == "7")
+    assert verdict(logs, outage=replace(OUTAGE, recovery=3.0)).good
 
 
-def test_never_answered_again_is_not_recovered(logs: Logs) -> None:
-    for text in "789":
-        logs[0][text].sent = 11.9  # the answers of what was sent before show nothing
+def test_the_answer_to_what_was_begun_before_is_no_recovery(logs: Logs) -> None:
+    logs[1][7:] = [replace(run, at=11.9) for run in logs[1][7:]]
     assert "no call was answered after the fault" in verdict(logs).complaints
 
 
 def test_what_a_deleted_queue_took_along_is_counted_apart(logs: Logs) -> None:
-    gone = Outage(10.0, 12.0, (10.0,), spilled=True)
+    gone = replace(OUTAGE, spilled=True)
     logs[0]["4"] = replace(logs[0]["4"], answer=None, error="CallTimeout", ran="maybe")
     assert verdict(logs, outage=gone).lost == 1  # it was begun, so it was not in the queue
     del logs[1][4]

@@ -1,7 +1,7 @@
 """One trial: a fault, where it acts, how many worker processes, a seed; and its judgement.
 
-``python trial.py FOLDER STORM SIDE WORKERS SEED`` runs one on the node in that folder, and
-writes its verdict as JSON.
+``python trial.py FOLDER STORM SIDE WORKERS SEED`` runs one on the node, or cluster, in
+that folder, and writes its verdict as JSON.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from crowd import Crowd
 from judge import Hands, Outage, Verdict, judge
 from labourer import begun
 from scene import Remains, Scene, grown, reply_queues, until
-from storms import STORMS, Storm
+from storms import CLUSTER, NODE, STORMS, Storm
 
 from chatrpc import RpcClient, RpcError
-from chatrpc.broker import BrokerProblem, Node
+from chatrpc.broker import BrokerProblem, Cluster, Node
 from chatrpc.lab.problem import LabProblem
 
 BEFORE, AFTER = 250, 260  # answers before the fault and after it
@@ -47,10 +47,10 @@ class Trial:
 
     def __str__(self) -> str:
         """Return its name in lists."""
-        where = "" if self.side == "node" else f", {self.side}"
+        where = "" if self.side in (*NODE, *CLUSTER) else f", {self.side}"
         return f"{self.storm}{where}, {self.workers} worker{'s' * (self.workers > 1)}"
 
-    def run(self, node: Node, known: frozenset[str] = frozenset()) -> Verdict:
+    def run(self, node: Node | Cluster, known: frozenset[str] = frozenset()) -> Verdict:
         """Run it on a node; ``known`` are the reply queues that were there before."""
         folder = Path(tempfile.mkdtemp(prefix="chatrpc-storm-"))
         try:
@@ -61,7 +61,9 @@ class Trial:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _run(self, storm: Storm, node: Node, folder: Path, known: frozenset[str]) -> Verdict:
+    def _run(
+        self, storm: Storm, node: Node | Cluster, folder: Path, known: frozenset[str]
+    ) -> Verdict:
         start = Remains.here()
         with Scene(node, folder, side=self.side, known=known) as scene:
             with storm.around(scene):
@@ -104,8 +106,9 @@ class Trial:
         crowd.end()
         if not until(lambda: not grown(scene.remains(), whole)):
             complaints.append(f"grown: {grown(scene.remains(), whole)}")
-        losses = tuple(scene.losses or [begin])
-        return Outage(begin, end, losses, storm.spills), complaints
+        losses = tuple(scene.losses)
+        end = scene.end or end
+        return Outage(begin, end, losses, storm.recovery, storm.spills), complaints
 
     def _hands(self, storm: Storm, scene: Scene) -> Hands:
         """What may run twice: nothing, with one worker process that lived through it all."""
@@ -114,8 +117,8 @@ class Trial:
         if not storm.breaks_links:
             prefetched = 2 * storm.threads * sum(worker.deaths for worker in scene.workers)
             return Hands(prefetched)
-        at_server = self.workers if self.side in ("server", "both", "node") else 0
-        return Hands(2 * storm.threads * at_server, self.side in ("client", "both", "node"))
+        at_server = self.workers if self.side != "client" else 0
+        return Hands(2 * storm.threads * at_server, self.side != "server")
 
 
 def _tidy(scene: Scene) -> list[str]:
@@ -132,7 +135,8 @@ def _tidy(scene: Scene) -> list[str]:
 
 def main(folder: str, storm: str, side: str, workers: str, seed: str) -> None:
     """Run one trial."""
-    verdict = Trial(storm, side, int(workers), int(seed)).run(Node(folder))
+    node = Cluster(folder) if side == "cluster" else Node(folder)
+    verdict = Trial(storm, side, int(workers), int(seed)).run(node)
     sys.stdout.write(json.dumps(asdict(verdict)) + "\n")
 
 
