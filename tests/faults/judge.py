@@ -94,7 +94,7 @@ class Verdict:
     calls: int = 0
     answered: int = 0
     executions: int = 0
-    failed: Counter[str] = field(default_factory=Counter)
+    failed: dict[str, int] = field(default_factory=dict)
     lost: int = 0
     spilled: int = 0
     wrong: int = 0
@@ -147,7 +147,8 @@ def _judge_outcomes(
             verdict.spilled += 1
         else:
             verdict.lost += 1
-            verdict.failed[call.error or "no outcome"] += 1
+            kind = call.error or "no outcome"
+            verdict.failed[kind] = verdict.failed.get(kind, 0) + 1
 
 
 def _judge_ends(verdict: Verdict, calls: list[Called], runs: Counter[str], now: float) -> None:

@@ -8,6 +8,7 @@ leaves whole lines. BROKEN names one of the contract's deliberately wrong server
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 import time
@@ -22,6 +23,7 @@ MUTANTS = Path(__file__).parents[1] / "contract"
 
 def main(service: str, log: str, threads: str, broken: str = "") -> None:
     """Serve until told to go."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     kind: type[RpcServer] = RpcServer
     if broken:
         sys.path.insert(0, str(MUTANTS))

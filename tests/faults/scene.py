@@ -20,6 +20,7 @@ from crowd import Crowd
 from chatrpc import NoWorker
 from chatrpc.broker import Cluster, Node
 from chatrpc.calls import Call
+from chatrpc.lab import faults
 from chatrpc.lab.firehose import connect
 from chatrpc.lab.wire import Wire
 from chatrpc.topology import dead_queue, request_queue
@@ -63,7 +64,7 @@ class Labourer:
     def kill(self) -> None:
         """Kill -9."""
         assert self._process is not None
-        self._process.kill()
+        faults.kill(self.pid)
         self._process.wait()
         self._close()
         self.deaths += 1

@@ -15,6 +15,7 @@ import poison
 
 from chatrpc import BrokerRefused, RpcClient
 from chatrpc.broker import Node
+from chatrpc.lab import faults
 from chatrpc.lab.firehose import connect
 from chatrpc.topology import request_queue
 
@@ -159,14 +160,12 @@ def silent_server(scene: Scene) -> Iterator[None]:
 
 def killed(scene: Scene, chance: Random) -> None:
     scene.lose()
-    scene.node.kill()
-    scene.node.start()
+    faults.restart_broker(scene.node, hard=True)
 
 
 def terminated(scene: Scene, chance: Random) -> None:
     with scene.losing():
-        scene.node.stop()
-    scene.node.start()
+        faults.restart_broker(scene.node)
 
 
 def restarted(scene: Scene, chance: Random) -> None:
@@ -203,17 +202,13 @@ def connections_closed(scene: Scene, chance: Random) -> None:
 
 def request_queue_deleted(scene: Scene, chance: Random) -> None:
     scene.lose()
-    _delete(scene, request_queue(scene.service))
+    faults.delete_queue(scene.service, url=scene.node.url)
 
 
 def reply_queue_deleted(scene: Scene, chance: Random) -> None:
     queues = scene.reply_queues()
     assert queues, "there is no reply queue to delete"
     scene.lose()
-    _delete(scene, *queues)
-
-
-def _delete(scene: Scene, *queues: str) -> None:
     transport = connect(scene.node.url)
     try:
         for queue in queues:
