@@ -243,7 +243,7 @@ class Scene:
         transport = connect(self.broker.url)
         try:
             for queue in (request_queue(self.service), dead_queue(self.service)):
-                transport.delete(queue)
+                transport.delete(queue, timeout=15.0)  # a cluster takes its time
         finally:
             transport.close()
 
