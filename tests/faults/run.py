@@ -70,6 +70,8 @@ class Lane(threading.Thread):
             while not self._told:
                 trial, began = self._todo.get_nowait(), time.monotonic()
                 verdict = self._try(trial)
+                if self._told:
+                    return  # it was ended, so it shows nothing
                 self._done.note(trial, verdict, time.monotonic() - began)
 
     def end(self) -> None:
