@@ -78,6 +78,20 @@ def node(pytestconfig: pytest.Config) -> broker.Node:
 
 
 @pytest.fixture(scope="session")
+def _cluster(pytestconfig: pytest.Config) -> Iterator[broker.Cluster]:
+    made = broker.Cluster(pytestconfig.stash[HOME] / "cluster")
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def cluster(_cluster: broker.Cluster) -> broker.Cluster:
+    """Three nodes that are one broker; what an earlier test has killed is started again."""
+    _cluster.start()
+    return _cluster
+
+
+@pytest.fixture(scope="session")
 def url() -> str:
     """The address of the tests' node."""
     return os.environ["CHATRPC_URL"]

@@ -96,7 +96,7 @@ def _run(words: list[str]) -> int:
             broker.use(say=say)
             running.run_worker(unknown)
         case "broker":
-            return _broker(options.action)
+            return _broker(options.action, options.nodes)
         case "call":
             return _call(options)
         case "judge":
@@ -124,6 +124,9 @@ def _parser() -> argparse.ArgumentParser:
         "--no-browser", dest="browser", action="store_false", help="only print the address"
     )
     of["broker"].add_argument("action", choices=("start", "stop", "status"))
+    of["broker"].add_argument(
+        "--nodes", type=int, choices=(1, 3, 5, 7), default=1, help="start a cluster of so many (1)"
+    )
     call = of["call"]
     call.add_argument("method", metavar="METHOD", help="its name, as in: say, fib, echo")
     call.add_argument(
@@ -150,20 +153,26 @@ def _seconds(text: str) -> float:
     raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds up to 86400")
 
 
-def _broker(action: str) -> int:
+def _broker(action: str, nodes: int) -> int:
     node = broker.private_node(say=say)
+    cluster = broker.private_cluster(nodes=nodes if nodes > 1 else None, say=say)
     if action == "start":
-        node.start()
+        (cluster if nodes > 1 else node).start()
     elif action == "stop":
-        runs = node.process is not None
+        runs = node.process is not None or cluster.folder.exists()
         node.stop()
+        cluster.stop()
         say("The broker is stopped." if runs else "No broker of the kit's own was running.")
         return 0
-    if not node.running:
+    if node.running:
+        say(f"The broker serves at {node.url} (process {node.process and node.process.pid}).")
+        say(f"Its log: {node.log}")
+    if some := [member for member in cluster.nodes if member.process is not None]:
+        say(f"{len(some)} of {len(cluster.nodes)} nodes of the cluster run. To use it:")
+        say(f"export CHATRPC_URL={cluster.url}")
+    elif not node.running:
         say("No broker of the kit's own runs: chatrpc broker start.")
         return 1
-    say(f"The broker serves at {node.url} (process {node.process and node.process.pid}).")
-    say(f"Its log: {node.log}")
     return 0
 
 

@@ -270,9 +270,10 @@ def stop_all(say: Say) -> None:
                 path.unlink(missing_ok=True)
                 say(f"Ended: {what} (process {process.pid}).")
                 some = True
-    node = broker.private_node(say=say)
-    if node.process is not None:
+    node, cluster = broker.private_node(say=say), broker.private_cluster(say=say)
+    if node.process is not None or cluster.folder.exists():
         some = True
         say("Stopping the broker …")
     node.stop()
+    cluster.stop()
     say("Everything is stopped." if some else "Nothing was running.")

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chatrpc.bootstrap import CHROMIUM
-from chatrpc.broker import Node
+from chatrpc.broker import Cluster, Node
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
@@ -81,6 +81,7 @@ def main() -> int:
             say("\nInterrupted.")
         finally:
             Node(Path(home) / "broker").stop()  # one node served all stages
+            Cluster(Path(home) / "cluster").stop()
     say("\n== What ran\n")
     for outcome in outcomes:
         say(f"  {outcome.verdict:<8}{outcome.name:<18}{outcome.seconds:>6.1f} s  {outcome.what}")

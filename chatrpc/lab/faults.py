@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..broker import BrokerProblem, Node, private_node
+from ..broker import BrokerProblem, Cluster, Node, private_cluster, private_node
 from ..errors import BrokerError
 from ..messages import Message
 from ..settings import Settings
@@ -158,6 +158,36 @@ def restart_broker(node: Node | None = None, *, hard: bool = False) -> Fault:
         f"The broker was {'killed' if hard else 'stopped'} and started again",
         "what was written to disk and confirmed is still there; clients and workers come back "
         "by themselves.",
+    )
+
+
+def kill_leader(service: str, cluster: Cluster | None = None) -> Fault:
+    """Kill the node that leads a service's request queue; the undo starts it again, about 10 s.
+
+    ``cluster`` is the kit's own, if none is given.
+
+    Raises:
+        LabProblem: no cluster runs, or none of its nodes leads that queue.
+    """
+    own = cluster or private_cluster()
+    try:
+        leader = own.leader(request_queue(service))
+    except BrokerProblem as problem:
+        raise LabProblem(str(problem)) from None
+    leader.kill()
+
+    def mend() -> None:
+        try:
+            leader.start()
+            own.wait_until_whole()
+        except BrokerProblem as problem:
+            raise LabProblem(str(problem)) from None
+
+    return Fault(
+        f"Node {leader.name}, which led the queue of {service}, was killed",
+        "within seconds another node leads, with all that was confirmed; clients and workers "
+        "dial the next address by themselves.",
+        mend,
     )
 
 

@@ -28,8 +28,9 @@ SIZES = (3, 5, 7)  # an even number bears no more deaths than the odd one before
 class Member(Node):
     """One node of a cluster: killed, paused, stopped and started like any other.
 
-    It serves only while more than half of the cluster runs. Its ports, cookie and port mapper
-    are the cluster's to choose.
+    It serves only while more than half of the cluster runs. While one is paused, no queue can be
+    declared; after 45 s the others give it up, and it must be killed and started again. Its
+    ports, cookie and port mapper are the cluster's to choose.
     """
 
     def __init__(self, home: Path, name: str, *, everybody: Sequence[str], say: Say) -> None:
@@ -44,8 +45,6 @@ class Member(Node):
     def launch(self, installed: rabbitmq.RabbitMQ) -> Process:
         """Start its process and wait for nothing. Raises PortTaken, BrokerProblem."""
         ports = self._ports()
-        if not ports:
-            raise BrokerProblem("The cluster has not been started yet.", "Start that first.")
         if not is_free(ports["port"]) or not is_free(ports["dist_port"]):
             raise PortTaken(self.name)
         peers = [
@@ -65,6 +64,12 @@ class Member(Node):
     ) -> None:
         """Wait until it serves, until ``timeout`` s after ``began``. Raises as ``launch``."""
         self._until_it_serves(process, installed, began, timeout)
+
+    def start(self, *, timeout: float = 90.0) -> None:
+        """Start it again; nothing happens if it serves already. Raises BrokerProblem."""
+        if not self._ports():
+            raise BrokerProblem("The cluster has not been started yet.", "Start that first.")
+        super().start(timeout=timeout)
 
     def _start(self, installed: rabbitmq.RabbitMQ, timeout: float) -> None:
         # Never on other ports, which its clients do not know; never with empty data, since the
@@ -101,7 +106,8 @@ class Cluster:
         self.folder = Path(folder).absolute()
         self._facts_file = self.folder / "cluster.json"
         self._say = say
-        count = nodes or files.load(self._facts_file).get("nodes", SIZES[0])
+        there = files.load(self._facts_file).get("nodes", SIZES[0])
+        count = there if nodes is None else nodes
         if not isinstance(count, int) or count not in SIZES:
             raise ValueError(f"A cluster has 3, 5 or 7 nodes, not {count}.")
         names = [f"n{number}" for number in range(1, count + 1)]
