@@ -25,8 +25,8 @@ worker: setup  ## run one more worker, in the foreground
 test: setup  ## run every check: style, types, layers, tests, browser, notebooks
 	@$(PYTHON) -I chatrpc/bootstrap.py test && $(BIN)/python tests/run.py
 
-faults: setup  ## break things on purpose, and see that every promise holds
-	@$(BIN)/pytest tests/faults
+faults: setup  ## break things on purpose for half an hour, and see that every promise holds
+	@$(BIN)/python tests/faults/run.py
 
 bench: setup  ## measure what a call costs
 	@$(BIN)/python benchmarks/bench.py

@@ -41,6 +41,7 @@ class _Direction:
         self.chunks: deque[tuple[float, bytes]] = deque()
         self.size = 0
         self.ended = False
+        self.left: int | None = None  # bytes that may still pass before the cut
 
     def read(self, due: float) -> None:
         try:
@@ -56,10 +57,12 @@ class _Direction:
     def write(self) -> None:
         due, data = self.chunks[0]
         try:
-            sent = self.sink.send(data)
+            sent = self.sink.send(data[: self.left])
         except BlockingIOError:
             return
         self.size -= sent
+        if self.left is not None:
+            self.left -= sent
         if sent == len(data):
             self.chunks.popleft()
         else:
@@ -67,7 +70,7 @@ class _Direction:
 
     @property
     def done(self) -> bool:
-        return self.ended and not self.chunks
+        return self.left == 0 or (self.ended and not self.chunks)
 
 
 class _Pair:
@@ -155,9 +158,18 @@ class Wire:
         """Nothing arrives any more, and nobody is told: the cable was pulled."""
         self._do(lambda: self._stalled.update(to_broker=to_broker, to_client=to_client))
 
-    def cut(self) -> None:
-        """Both sides are told that the other has hung up (FIN); a new connection may be made."""
-        self._do(lambda: self._drop(reset=False))
+    def cut(self, *, after: int = 0, to_broker: bool = True) -> None:
+        """Both sides are told that the other has hung up (FIN); a new connection may be made.
+
+        With ``after``, once each connection has carried so many bytes more to the broker, or
+        else to the client: nearly always in the middle of a frame.
+        """
+        if after < 0:
+            raise LabProblem("A wire is cut after 0 bytes or more.")
+        if after == 0:
+            self._do(lambda: self._drop(reset=False))
+        else:
+            self._do(lambda: self._let_pass(after, to_broker))
 
     def reset(self) -> None:
         """Both sides are told that the connection is void (RST); a new one may be made."""
@@ -297,6 +309,10 @@ class Wire:
         while self._pairs:
             self._pairs.pop().close(reset=reset)
 
+    def _let_pass(self, left: int, to_broker: bool) -> None:
+        for pair in self._pairs:
+            pair.ways[0 if to_broker else 1].left = left
+
     def _refuse(self) -> None:
         if self._listening:
             self._listener.close()
@@ -308,6 +324,7 @@ class Wire:
         self._stalled.update(to_broker=False, to_client=False)
         for pair in self._pairs:
             for way in pair.ways:
+                way.left = None
                 way.chunks = deque((0.0, data) for _, data in way.chunks)
         if not self._listening:
             self._listener.listen()

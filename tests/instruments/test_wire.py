@@ -167,6 +167,33 @@ def test_a_cut_is_an_end_of_file_on_both_sides(wire: Wire, echo: Echo) -> None:
         assert exchange(client, b"again") == b"again"
 
 
+@pytest.mark.parametrize("to_broker", [True, False])
+def test_a_cut_after_some_bytes_lets_exactly_those_pass(
+    wire: Wire, echo: Echo, to_broker: bool
+) -> None:
+    """The rest is lost, both sides get their FIN, and the next connection is whole."""
+    with dial(wire) as client:
+        exchange(client, b"x")
+        wire.cut(after=3, to_broker=to_broker)
+        client.sendall(b"in the middle")
+        got = b""
+        while data := client.recv(100):
+            got += data
+        assert echo.wait_for_end() == "fin"
+        assert echo.got == 1 + (3 if to_broker else len(b"in the middle"))
+        assert got == (b"" if to_broker else b"in ")
+    with dial(wire) as client:
+        assert exchange(client, b"again") == b"again"
+
+
+def test_mending_calls_a_cut_off(wire: Wire) -> None:
+    """What was still to pass may pass for ever."""
+    with dial(wire) as client:
+        wire.cut(after=5)
+        wire.mend()
+        assert exchange(client, b"more than five") == b"more than five"
+
+
 def test_a_reset_is_an_error_on_both_sides(wire: Wire, echo: Echo) -> None:
     """RST."""
     with dial(wire) as client:
@@ -258,7 +285,9 @@ def test_an_address_that_is_none_is_one_sentence(url: str) -> None:
         Wire(url)
 
 
-def test_a_negative_delay_is_refused(wire: Wire) -> None:
+def test_a_negative_number_is_refused(wire: Wire) -> None:
     """One sentence."""
     with pytest.raises(LabProblem, match="0 seconds or more"):
         wire.delay(-1)
+    with pytest.raises(LabProblem, match="0 bytes or more"):
+        wire.cut(after=-1)
