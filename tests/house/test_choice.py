@@ -132,11 +132,13 @@ def test_a_wrapper_that_wants_root_is_passed_over(
 ) -> None:
     wrapper = script(tmp_path / "usr", "if [ `id -u` = `id -u rabbitmq` ]; then exit 1; fi")
     real = script(tmp_path / "lib", "exit 0")
+    monkeypatch.delenv("RABBITMQ_BIN", raising=False)
     monkeypatch.setattr(rabbitmq, "_places", lambda: iter([wrapper, real]))
     assert rabbitmq.find().scripts == real
 
 
 def test_no_rabbitmq_tells_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RABBITMQ_BIN", raising=False)
     monkeypatch.setattr(rabbitmq, "_places", lambda: iter([]))
     with pytest.raises(BrokerProblem, match=r"not installed.*[Tt]ype"):
         rabbitmq.find()
