@@ -35,7 +35,7 @@ from ..errors import (
     RpcError,
 )
 from .firehose import Firehose, connect, exists
-from .trial import GRACE, Broken, Caller, NotJudged, Trial, check, short, together, told, within
+from .trial import GRACE, Broken, Caller, Trial, check, short, together, told, within
 from .wire import Wire
 
 
@@ -49,19 +49,33 @@ class Promise:
     hint: str
     seconds: float
     test: Callable[[Trial], None]
+    scales: bool = False
+    spare: bool = False
 
 
 PROMISES: dict[str, Promise] = {}
 
 
 def promise(
-    id: str, lesson: str, *, hint: str, seconds: float = 8.0
+    id: str,
+    lesson: str,
+    *,
+    hint: str,
+    seconds: float = 8.0,
+    scales: bool = False,
+    spare: bool = False,
 ) -> Callable[[Callable[[Trial], None]], Callable[[Trial], None]]:
-    """Register a test; ``seconds`` is how long it may take at scale 0.01."""
+    """Register a test.
+
+    Args:
+        seconds: how long it may take at scale 0.01.
+        scales: whether it takes longer with a larger scale.
+        spare: whether it wants a broker that may be killed.
+    """
 
     def register(test: Callable[[Trial], None]) -> Callable[[Trial], None]:
         sentence = " ".join((test.__doc__ or "").split()).rstrip(".")
-        PROMISES[id] = Promise(id, lesson, sentence, hint, seconds, test)
+        PROMISES[id] = Promise(id, lesson, sentence, hint, seconds, test, scales, spare)
         return test
 
     return register
@@ -434,12 +448,6 @@ time.sleep(60)
 )
 def worker_killed(trial: Trial) -> None:
     """A worker killed in mid-call: another worker answers; redelivery is visible to the method."""
-    cls = trial.server_class
-    if cls.__module__ == "__main__":
-        raise NotJudged(
-            f"{cls.__name__} lives in a notebook, so no other process can run it: "
-            "save it in a file and judge that"
-        )
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         log = Path(folder, "log")
         log.touch()
