@@ -301,22 +301,21 @@ def _close_quietly(one: Any) -> None:
         one.close()
 
 
-_addressed = threading.RLock()
-
-
 @contextlib.contextmanager
 def environment(**values: str) -> Iterator[None]:
-    """Have these variables set while the block runs; one such block at a time."""
-    with _addressed:
-        before = {name: os.environ.get(name) for name in values}
-        os.environ.update(values)
-        try:
-            yield
-        finally:
-            for name, value in before.items():
-                os.environ.pop(name, None)
-                if value is not None:
-                    os.environ[name] = value
+    """Have these variables set while the block runs."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+_one_address = threading.Lock()
 
 
 def _make(cls: type, service: str, **options: Any) -> Any:
@@ -324,9 +323,14 @@ def _make(cls: type, service: str, **options: Any) -> Any:
     return cls(service, **{name: value for name, value in options.items() if _takes(cls, name)})
 
 
-def _address(cls: type, url: str) -> contextlib.AbstractContextManager[None]:
-    """A class that takes no address finds it where the settings look."""
-    return contextlib.nullcontext() if _takes(cls, "url") else environment(CHATRPC_URL=url)
+@contextlib.contextmanager
+def _address(cls: type, url: str) -> Iterator[None]:
+    """A class that takes no address finds it where the settings look; one class at a time."""
+    if _takes(cls, "url"):
+        yield
+    else:
+        with _one_address, environment(CHATRPC_URL=url):
+            yield
 
 
 def _takes(face: Callable[..., Any], name: str) -> bool:
