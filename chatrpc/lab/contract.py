@@ -33,7 +33,7 @@ from .hearing import is_client, is_server
 from .problem import LabProblem
 from .promises import PROMISES, Promise
 from .spare import SpareBroker
-from .trial import sweep
+from .trial import NO_SPARE, sweep
 
 SCALE = 0.01
 """A judge's usual scale: the 50,000 calls of C03 are 500."""
@@ -189,25 +189,26 @@ def _judged(
         "spare": _spare(promise, spare),
     }
     try:
-        told = room.ask(job, seconds + CLEARING)
+        told = room.ask(job, LOADING + seconds + CLEARING)
     except Ended as end:
-        sweep(room.url, [service, *(f"{service}-{n}" for n in range(1, 10))])
-        return Row(promise, Result.BROKEN, str(end))
+        told = {"result": "broken", "reason": str(end), "took": 0.0}
     if "problem" in told:
         raise LabProblem(f"These classes cannot be judged: {told['problem']}.")
     result = Result(told["result"])
     if result is not Result.KEPT:
         room.close()  # who knows what still runs there
+        sweep(room.url, [service, *(f"{service}-{n}" for n in range(1, 10))])
     return Row(promise, result, told["reason"], told["took"])
 
 
-def _spare(promise: Promise, spare: SpareBroker | None) -> dict[str, str] | None:
-    """What a promise is told of the broker that it may kill."""
+def _spare(promise: Promise, spare: SpareBroker | None) -> dict[str, str] | str:
+    """What a promise is told of the broker that it may kill, or why there is none."""
     if not promise.spare or spare is None:
-        return None
-    with contextlib.suppress(LabProblem):  # then the promise says so
+        return NO_SPARE
+    try:
         return asdict(spare.ready())
-    return None
+    except LabProblem as problem:
+        return str(problem)
 
 
 # chatrpc judge FILE[:names]

@@ -62,7 +62,7 @@ def _try(job: dict[str, Any]) -> dict[str, Any]:
         service=job["service"],
         scale=job["scale"],
         seed=job["seed"],
-        spare=Spare(**job["spare"]) if job["spare"] else None,
+        spare=Spare(**spare) if isinstance(spare := job["spare"], dict) else spare,
     )
     start = time.monotonic()
     result, reason = "kept", ""
@@ -74,9 +74,10 @@ def _try(job: dict[str, Any]) -> dict[str, Any]:
         result, reason = "not judged", str(problem)
     except BaseException as problem:  # noqa: BLE001 - whatever a judged class raises is its result
         result, reason = "broken", f"it raised {told(problem)}"
-    seconds = time.monotonic() - start
-    trial.clear()
-    return {"result": result, "reason": reason, "took": seconds}
+    took = time.monotonic() - start
+    if result == "kept":  # else this process is ended, and whoever ends it clears up
+        trial.clear()
+    return {"result": result, "reason": reason, "took": took}
 
 
 def is_client(cls: object) -> bool:

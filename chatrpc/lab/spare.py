@@ -33,7 +33,7 @@ class SpareBroker:
     """``with SpareBroker() as spare: spare.ready()``; it starts at once, in the background."""
 
     def __init__(self) -> None:
-        self._facts: Spare | None = None
+        self._told: dict[str, str] = {}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "chatrpc.lab.spare"],
             stdin=subprocess.PIPE,
@@ -48,21 +48,22 @@ class SpareBroker:
         Raises:
             LabProblem: it cannot be had on this machine.
         """
-        if self._facts is None:
-            self._facts = Spare(**self._told())
+        if not self._told:
+            self._told = self._listen()
+        if "folder" not in self._told:
+            raise LabProblem(self._told["problem"])
+        facts = Spare(self._told["folder"], self._told["tls"])
         try:
-            self._facts.node.start()
+            facts.node.start()
         except BrokerProblem as problem:
             raise LabProblem(str(problem)) from None
-        return self._facts
+        return facts
 
-    def _told(self) -> dict[str, str]:
+    def _listen(self) -> dict[str, str]:
         pipe = self._process.stdout
         assert pipe is not None
         line = pipe.readline() if select.select([pipe], [], [], START)[0] else b""
-        facts: dict[str, str] = json.loads(line or b"{}")
-        if "folder" not in facts:
-            raise LabProblem(facts.get("problem", "A broker for the judge alone does not start."))
+        facts: dict[str, str] = json.loads(line or b'{"problem": "it does not start in time"}')
         return facts
 
     def close(self) -> None:

@@ -169,6 +169,9 @@ class Caller:
         within(OPENING, "close()", getattr(self.inner, "close", lambda: None))
 
 
+NO_SPARE = "there is none"
+
+
 @dataclass(frozen=True)
 class Spare:
     """A broker that may be killed: the ``folder`` of its node, and its address with ``tls``."""
@@ -186,7 +189,7 @@ class Trial:
     """What a promise's test works with: a service of its own, clients and servers on it.
 
     ``scale`` shrinks or stretches the long parts: 1 is as the promise says. ``seed`` decides
-    what is left to chance. ``spare`` is a broker that may be killed, if there is one.
+    what is left to chance. ``spare`` is a broker that may be killed, or says why there is none.
     """
 
     def __init__(
@@ -198,7 +201,7 @@ class Trial:
         service: str,
         scale: float,
         seed: int = 0,
-        spare: Spare | None = None,
+        spare: Spare | str = NO_SPARE,
     ) -> None:
         self.client_class = client
         self.server_class = server
@@ -217,8 +220,8 @@ class Trial:
         Raises:
             NotJudged: there is none.
         """
-        if self._spare is None:
-            raise NotJudged("it needs a broker of the judge's own, and none can be started here")
+        if isinstance(self._spare, str):
+            raise NotJudged(f"it needs a broker that may be killed: {self._spare}")
         return self._spare
 
     def new_service(self) -> str:
