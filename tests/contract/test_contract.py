@@ -136,7 +136,9 @@ def test_a_class_that_ends_its_process_leaves_nothing(
     report = judge(Kills, only="C01", url=url)
     assert report.rows[0].reason == "it ended the process that it ran in (exit code 7)"
     assert _gone(int((tmp_path / "sleeper").read_text()))
-    assert "judge-" not in node.ctl("list_queues", "name")
+    queues = node.ctl("list_queues", "name")
+    assert "chatrpc.req.judge-" not in queues
+    assert "chatrpc.dead.judge-" not in queues
 
 
 def test_a_class_that_holds_the_lock_is_ended(url: str) -> None:
