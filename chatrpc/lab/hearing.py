@@ -12,7 +12,6 @@ import json
 import os
 import queue
 import signal
-import sys
 import threading
 import time
 from typing import IO, Any
@@ -143,5 +142,4 @@ def _say(results: IO[str], line: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.stdout = sys.stderr
     main()
