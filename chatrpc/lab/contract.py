@@ -2,139 +2,49 @@
 
 lab.judge(MyClient, MyServer, upto="06")      in a notebook
 chatrpc judge my_chatrpc.py                   in a terminal
+
+The classes run in a process of their own (courtroom.py), so one that hangs, prints or exits
+disturbs nobody. What kills a broker is done to a broker of the judge's own (spare.py).
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib.util
-import inspect
-import logging
+import datetime
+import hashlib
+import json
 import os
+import re
+import secrets
 import sys
-import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from enum import Enum
-from html import escape
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ..settings import Settings
+from .board import Report, Result, Row
+from .carry import carry
+from .courtroom import Courtroom, Ended
+from .firehose import connect
+from .hearing import is_client, is_server
 from .problem import LabProblem
 from .promises import PROMISES, Promise
-from .trial import Broken, NotJudged, Trial, told, within
+from .spare import SpareBroker
+from .trial import NO_SPARE, sweep
 
 SCALE = 0.01
 """A judge's usual scale: the 50,000 calls of C03 are 500."""
 
+CLEARING = 4.0
+"""Seconds that a process gets after a promise's time to close what it opened."""
 
-class Result(Enum):
-    """What became of a promise."""
+LOADING = 10.0
+"""Seconds that a file may take to be run."""
 
-    KEPT = "kept"
-    BROKEN = "broken"
-    NOT_JUDGED = "not judged"
-    NOT_REACHED = "not reached"
-
-
-SIGNS = {
-    Result.KEPT: "✓",
-    Result.BROKEN: "✗",
-    Result.NOT_JUDGED: "-",
-    Result.NOT_REACHED: "·",
-}
-COLOURS = {
-    Result.KEPT: "#1a7f37",
-    Result.BROKEN: "#cf222e",
-    Result.NOT_JUDGED: "#6e7781",
-    Result.NOT_REACHED: "#6e7781",
-}
-
-
-@dataclass(frozen=True)
-class Row:
-    """One promise's line on the board; ``reason`` is one sentence, ``seconds`` what it took."""
-
-    promise: Promise
-    result: Result
-    reason: str = ""
-    seconds: float = 0.0
-
-
-class Report:
-    """The board: one row a promise. As text it holds no times, so it can be compared."""
-
-    def __init__(self, client: str, server: str, rows: Sequence[Row]) -> None:
-        self.client = client
-        self.server = server
-        self.rows = list(rows)
-
-    @property
-    def broken(self) -> list[str]:
-        """The ids of the promises that were not kept."""
-        return [row.promise.id for row in self.rows if row.result is Result.BROKEN]
-
-    @property
-    def kept(self) -> list[str]:
-        """The ids of the promises that were kept."""
-        return [row.promise.id for row in self.rows if row.result is Result.KEPT]
-
-    @property
-    def verdict(self) -> str:
-        """The board in one line."""
-        reached = len(self.kept) + len(self.broken)
-        return f"{self.client} and {self.server}: {len(self.kept)} of {reached} promises kept"
-
-    @property
-    def text(self) -> str:
-        """The board for a terminal and for a comparison."""
-        lines = [self.verdict]
-        for row in self.rows:
-            named = f"{SIGNS[row.result]} {row.promise.id} {row.result.value:<11}"
-            if row.result is Result.NOT_REACHED:
-                lines.append(f"{named} lesson {row.promise.lesson}")
-                continue
-            lines.append(f"{named} {row.promise.sentence}")
-            if row.reason:
-                lines.append(f"      why:  {row.reason}")
-            if row.result is Result.BROKEN:
-                lines.append(f"      hint: {row.promise.hint}")
-        return "\n".join(lines)
-
-    @property
-    def html(self) -> str:
-        """The board for a cell: sign, word and colour; the hint opens on a click."""
-        body = "".join(self._html_row(row) for row in self.rows)
-        return (
-            '<table style="border-collapse:collapse;text-align:left">'
-            f'<caption style="text-align:left;font-weight:600;padding:4px 0">'
-            f"{escape(self.verdict)}</caption>{body}</table>"
-        )
-
-    def _html_row(self, row: Row) -> str:
-        cell = 'style="text-align:left;vertical-align:top;padding:3px 12px 3px 0"'
-        more = escape(row.promise.sentence)
-        if row.result is Result.NOT_REACHED:
-            more = f"lesson {escape(row.promise.lesson)}"
-        if row.reason:
-            more += f"<br><b>{escape(row.reason)}</b>"
-        if row.result is Result.BROKEN:
-            more += f"<details><summary>hint</summary>{escape(row.promise.hint)}</details>"
-        return (
-            f"<tr><th {cell}>{escape(row.promise.id)}</th>"
-            f'<td {cell}><span style="color:{COLOURS[row.result]};font-weight:600;'
-            f'white-space:nowrap">{SIGNS[row.result]} {row.result.value}</span></td>'
-            f"<td {cell}>{more}</td></tr>"
-        )
-
-    def __repr__(self) -> str:
-        """Return the board as text."""
-        return self.text
-
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        return {"text/html": self.html, "text/plain": self.text}
+Tell = Callable[[Row], None]
 
 
 def judge(
@@ -144,68 +54,61 @@ def judge(
     upto: str | int | None = None,
     only: str | Iterable[str] | None = None,
     scale: float = SCALE,
+    seed: int = 0,
     url: str | None = None,
+    spare: SpareBroker | None = None,
 ) -> Report:
     """Put the classes to the promises, on the real broker; chatrpc's own stand in for one left out.
 
     ``upto`` is a lesson ("06" or 6): later promises are not reached. ``only`` names promises
-    ("C01", or several). ``scale`` is how much of the long tests is done, 1 being all.
+    ("C01", or several). ``scale`` is how much of the long tests is done, 1 being all; ``seed``
+    decides what they leave to chance. ``spare`` is a broker that may be killed, where several
+    boards share one.
 
     Raises:
-        LabProblem: what was given is no client or server class, no lesson or no promise.
+        LabProblem: what was given is no client or server class, no lesson or no promise, or
+        no broker answers.
     """
     from chatrpc import RpcClient, RpcServer
 
     client, server = client or RpcClient, server or RpcServer
-    _check_client(client)
-    _check_server(server)
-    wanted, lesson = _wanted(only), _lesson(upto)
+    _check(client, server)
+    terms = _terms(upto=upto, only=only, scale=scale, seed=seed)
+    with _room(url) as (room, folder):
+        pair = carry(client, folder), carry(server, folder)
+        return _board(room, pair, terms, spare=spare)
+
+
+@dataclass(frozen=True)
+class _Terms:
+    """What is asked: which promises, up to which lesson, how much, by which chance."""
+
+    promises: list[Promise]
+    lesson: str
+    scale: float
+    seed: int
+
+    def reached(self, promise: Promise) -> bool:
+        return promise.lesson <= self.lesson
+
+
+def _terms(
+    *, upto: str | int | None, only: str | Iterable[str] | None, scale: float, seed: int
+) -> _Terms:
     if not 0 < scale <= 10:
         raise LabProblem("The scale is a number over 0, and 1 for all that the promises say.")
-    at = url or Settings.from_env().url
-    rows = []
-    with _at(at):
-        for promise in PROMISES.values():
-            if promise.id not in wanted:
-                continue
-            if promise.lesson > lesson:
-                rows.append(Row(promise, Result.NOT_REACHED))
-            else:
-                rows.append(judge_one(promise, client, server, url=at, scale=scale))
-    return Report(client.__name__, server.__name__, rows)
+    wanted = _wanted(only)
+    promises = [promise for promise in PROMISES.values() if promise.id in wanted]
+    return _Terms(promises, _lesson(upto), scale, seed)
 
 
-def judge_one(promise: Promise, client: type, server: type, *, url: str, scale: float) -> Row:
-    """Put the classes to one promise; it takes bounded time, whatever they do."""
-    start = time.monotonic()
-    trial = Trial(client, server, url=url, scale=scale)
-    limit = promise.seconds * (1 if scale <= SCALE else scale / SCALE)
-    result, reason = Result.KEPT, ""
-    try:
-        within(limit, "the test", lambda: promise.test(trial))
-    except Broken as problem:
-        result, reason = Result.BROKEN, str(problem)
-    except NotJudged as problem:
-        result, reason = Result.NOT_JUDGED, str(problem)
-    except LabProblem:
-        raise
-    except Exception as problem:  # noqa: BLE001 - whatever a judged class raises is its result
-        result, reason = Result.BROKEN, f"it raised {told(problem)}"
-    finally:
-        trial.clear()
-    return Row(promise, result, reason, time.monotonic() - start)
-
-
-def _check_client(cls: object) -> None:
-    if not (isinstance(cls, type) and (hasattr(cls, "call") or hasattr(cls, "submit"))):
-        raise LabProblem(f"{_name(cls)} is no client class: it needs a method call or submit.")
-
-
-def _check_server(cls: object) -> None:
-    missing = [n for n in ("method", "start", "close") if not hasattr(cls, n)]
-    if not isinstance(cls, type) or missing:
+def _check(client: object, server: object) -> None:
+    if not is_client(client):
+        raise LabProblem(f"{_name(client)} is no client class: it needs a method call or submit.")
+    if not is_server(server):
+        missing = [n for n in ("method", "start", "close") if not hasattr(server, n)]
         needs = " and ".join(missing) or "to be a class"
-        raise LabProblem(f"{_name(cls)} is no server class: it needs {needs}.")
+        raise LabProblem(f"{_name(server)} is no server class: it needs {needs}.")
 
 
 def _name(thing: object) -> str:
@@ -230,21 +133,82 @@ def _lesson(upto: str | int | None) -> str:
 
 
 @contextlib.contextmanager
-def _at(url: str) -> Any:
-    """Classes that take no address find it where the settings look; faults are no news here."""
-    before = os.environ.get("CHATRPC_URL")
-    log = logging.getLogger("chatrpc")
-    level = log.level
-    os.environ["CHATRPC_URL"] = url
-    log.setLevel(logging.CRITICAL)
+def _room(url: str | None, *more: str) -> Iterator[tuple[Courtroom, Path]]:
+    """A process for judged classes, and a folder on its path; ``more`` comes last on that."""
+    at = url or Settings.from_env().url
+    connect(at).close()
+    with tempfile.TemporaryDirectory(prefix="chatrpc-judge-") as folder:
+        path = [folder, *(os.path.abspath(place) for place in sys.path), *more]
+        with Courtroom(at, path=path) as room:
+            yield room, Path(folder)
+
+
+Pair = tuple[tuple[str, str], tuple[str, str]]
+
+
+def _board(
+    room: Courtroom,
+    pair: Pair,
+    terms: _Terms,
+    *,
+    spare: SpareBroker | None = None,
+    tell: Tell = lambda row: None,
+) -> Report:
+    """Put a pair of classes to each promise, one after the other."""
+    rows = []
+    with contextlib.ExitStack() as stack:
+        if spare is None and any(p.spare and terms.reached(p) for p in terms.promises):
+            spare = stack.enter_context(SpareBroker())
+        for promise in terms.promises:
+            if terms.reached(promise):
+                row = _judged(room, pair, promise, terms, spare)
+            else:
+                row = Row(promise, Result.NOT_REACHED)
+            tell(row)
+            rows.append(row)
+    names = [name.rpartition(".")[2] for _, name in pair]
+    return Report(names[0], names[1], rows)
+
+
+def _judged(
+    room: Courtroom, pair: Pair, promise: Promise, terms: _Terms, spare: SpareBroker | None
+) -> Row:
+    """Put a pair of classes to one promise; it takes bounded time, whatever they do."""
+    service = f"judge-{secrets.token_hex(6)}"
+    seconds = promise.seconds * max(1.0, terms.scale / SCALE if promise.scales else 1.0)
+    job = {
+        "do": "try",
+        "promise": promise.id,
+        "client": pair[0],
+        "server": pair[1],
+        "service": service,
+        "url": room.url,
+        "seconds": seconds,
+        "scale": terms.scale,
+        "seed": terms.seed,
+        "spare": _spare(promise, spare),
+    }
     try:
-        yield
-    finally:
-        log.setLevel(level)
-        if before is None:
-            del os.environ["CHATRPC_URL"]
-        else:
-            os.environ["CHATRPC_URL"] = before
+        told = room.ask(job, LOADING + seconds + CLEARING)
+    except Ended as end:
+        told = {"result": "broken", "reason": str(end), "took": 0.0}
+    if "problem" in told:
+        raise LabProblem(f"These classes cannot be judged: {told['problem']}.")
+    result = Result(told["result"])
+    if result is not Result.KEPT:
+        room.close()  # who knows what still runs there
+        sweep(room.url, [service, *(f"{service}-{n}" for n in range(1, 10))])
+    return Row(promise, result, told["reason"], told["took"])
+
+
+def _spare(promise: Promise, spare: SpareBroker | None) -> dict[str, str] | str:
+    """What a promise is told of the broker that it may kill, or why there is none."""
+    if not promise.spare or spare is None:
+        return NO_SPARE
+    try:
+        return asdict(spare.ready())
+    except LabProblem as problem:
+        return str(problem)
 
 
 # chatrpc judge FILE[:names]
@@ -252,6 +216,26 @@ def _at(url: str) -> Any:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Judge the classes of a file: 0 if every promise is kept, 1 if not, 2 for bad input."""
+    from .. import broker
+
+    options = _parser().parse_args(argv)
+    try:
+        terms = _terms(upto=options.upto, only=options.only, scale=options.scale, seed=options.seed)
+        out = _writable(options.out)
+        path, names = _parted(options.file)
+        with _room(broker.use(private=True), str(path.parent)) as (room, folder):
+            pair = load(room, folder, path, names)
+            report = _board(room, pair, terms, tell=_progress)
+    except (LabProblem, broker.BrokerProblem) as problem:
+        sys.stderr.write(f"{problem}\n")
+        return 2
+    sys.stdout.write(f"{report.text}\n")
+    if out is not None:
+        out.write_text(json.dumps(_marks(report, path, terms), indent=1, ensure_ascii=False) + "\n")
+    return 1 if report.broken else 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="chatrpc judge",
         description="Put a client class and a server class to chatrpc's promises.",
@@ -260,62 +244,85 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--upto", metavar="LESSON", help="judge only what this lesson has reached")
     parser.add_argument("--only", metavar="IDS", help="judge only these promises: C01,C05")
     parser.add_argument("--scale", type=float, default=SCALE, help="1 is all that they say")
-    options = parser.parse_args(argv)
-    from .. import broker
+    parser.add_argument("--seed", type=int, default=0, help="decides what is left to chance (0)")
+    parser.add_argument("--out", metavar="FILE", help="write the result there, as JSON")
+    return parser
 
+
+def _progress(row: Row) -> None:
+    """Show a person at a terminal that it goes on."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"{row.promise.id} {row.result.value}\n")
+
+
+def _writable(name: str | None) -> Path | None:
+    if name is None:
+        return None
     try:
-        client, server = load(options.file)
-        url = broker.use(private=True)
-        report = judge(
-            client, server, upto=options.upto, only=options.only, scale=options.scale, url=url
-        )
-    except (LabProblem, broker.BrokerProblem) as problem:
-        sys.stderr.write(f"{problem}\n")
-        return 2
-    sys.stdout.write(f"{report.text}\n")
-    return 1 if report.broken else 0
+        with open(name, "a"):
+            return Path(name)
+    except OSError as error:
+        raise LabProblem(f"The result cannot be written to {name}: {error.strerror}.") from None
 
 
-def load(where: str) -> tuple[type | None, type | None]:
-    """Find the client and the server class in a file: ``FILE`` or ``FILE:CLIENT,SERVER``.
+def _marks(report: Report, path: Path, terms: _Terms) -> dict[str, Any]:
+    """What a teacher marks from: the board, and what it was made of."""
+    return {
+        "file": path.name,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "judged": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "scale": terms.scale,
+        "seed": terms.seed,
+        **report.marks,
+    }
 
-    Raises:
-        LabProblem: the file cannot be run, or has no such class.
-    """
+
+def _parted(where: str) -> tuple[Path, list[str]]:
+    """Part ``FILE:CLIENT,SERVER`` into the file and the names."""
     file, _, names = where.partition(":")
     path = Path(file).resolve()
     if not path.is_file():
         raise LabProblem(f"There is no file {file}.")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise LabProblem(f"{file} is no Python file.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    sys.path.insert(0, str(path.parent))
+    return path, [name.strip() for name in names.split(",") if name.strip()]
+
+
+def load(room: Courtroom, folder: Path, path: Path, names: Sequence[str]) -> Pair:
+    """Find the client and the server class in a file; chatrpc's own stand in for a missing one.
+
+    The file is copied under a name that no module of Python's has, and runs in the room alone.
+
+    Raises:
+        LabProblem: the file cannot be run, or has no such class.
+    """
+    module = "judged_" + re.sub(r"\W", "_", path.stem)
+    (folder / f"{module}.py").write_bytes(path.read_bytes())
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # noqa: BLE001 - whatever a student's file raises
-        raise LabProblem(f"{file} cannot be run: {told(error)}") from None
-    found = [
-        cls for _, cls in inspect.getmembers(module, inspect.isclass) if cls.__module__ == path.stem
-    ]
+        told = room.ask({"do": "classes", "module": module, "seconds": LOADING}, LOADING)
+    except Ended as end:
+        raise LabProblem(f"{path.name} cannot be judged: {end}.") from None
+    if "problem" in told:
+        raise LabProblem(f"{path.name} cannot be judged: {told['problem']}.")
+    found: list[dict[str, Any]] = told["classes"]
     if names:
-        by_name = {cls.__name__: cls for cls in found}
-        wanted = [name.strip() for name in names.split(",")]
-        for name in wanted:
+        by_name = {cls["name"]: cls for cls in found}
+        for name in names:
             if name not in by_name:
-                raise LabProblem(f"{file} has no class {name!r}.")
-        found = [by_name[name] for name in wanted]
-    clients = [c for c in found if hasattr(c, "call") or hasattr(c, "submit")]
-    servers = [c for c in found if hasattr(c, "method") and hasattr(c, "start")]
+                raise LabProblem(f"{path.name} has no class {name!r}.")
+        found = [by_name[name] for name in names]
+    clients = [cls["name"] for cls in found if cls["client"]]
+    servers = [cls["name"] for cls in found if cls["server"]]
     if not clients and not servers:
         raise LabProblem(
-            f"{file} has no class with call or submit, and none with method and start."
+            f"{path.name} has no class with call or submit, and none with method, start and close."
         )
     for kind, several in (("client", clients), ("server", servers)):
         if len(several) > 1:
-            names = ", ".join(c.__name__ for c in several)
             raise LabProblem(
-                f"{file} has several {kind} classes: say which, {file}:NAME ({names})."
+                f"{path.name} has several {kind} classes: say which, "
+                f"{path.name}:NAME ({', '.join(several)})."
             )
-    return next(iter(clients), None), next(iter(servers), None)
+    own = ("chatrpc", "RpcClient"), ("chatrpc", "RpcServer")
+    return (
+        (module, clients[0]) if clients else own[0],
+        (module, servers[0]) if servers else own[1],
+    )

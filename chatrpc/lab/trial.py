@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import os
 import queue
-import secrets
+import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from ..broker import Node
 from ..errors import BrokerError, RpcError
 from ..topology import dead_queue, request_queue
 from .firehose import connect
@@ -166,24 +169,64 @@ class Caller:
         within(OPENING, "close()", getattr(self.inner, "close", lambda: None))
 
 
+NO_SPARE = "there is none"
+
+
+@dataclass(frozen=True)
+class Spare:
+    """A broker that may be killed: the ``folder`` of its node, and its address with ``tls``."""
+
+    folder: str
+    tls: str
+
+    @property
+    def node(self) -> Node:
+        """The node, to be killed and started."""
+        return Node(self.folder)
+
+
 class Trial:
     """What a promise's test works with: a service of its own, clients and servers on it.
 
-    ``scale`` shrinks or stretches the long parts: 1 is as the promise says.
+    ``scale`` shrinks or stretches the long parts: 1 is as the promise says. ``seed`` decides
+    what is left to chance. ``spare`` is a broker that may be killed, or says why there is none.
     """
 
-    def __init__(self, client: type, server: type, *, url: str, scale: float) -> None:
+    def __init__(
+        self,
+        client: type,
+        server: type,
+        *,
+        url: str,
+        service: str,
+        scale: float,
+        seed: int = 0,
+        spare: Spare | str = NO_SPARE,
+    ) -> None:
         self.client_class = client
         self.server_class = server
         self.url = url
         self.scale = scale
-        self.service = f"judge-{secrets.token_hex(6)}"
-        self._services = [self.service]
+        self.service = service
+        self.chance = random.Random(seed)
+        self._spare = spare
+        self._services = [service]
         self._open: list[Any] = []
+
+    @property
+    def spare(self) -> Spare:
+        """The broker that may be killed.
+
+        Raises:
+            NotJudged: there is none.
+        """
+        if isinstance(self._spare, str):
+            raise NotJudged(f"it needs a broker that may be killed: {self._spare}")
+        return self._spare
 
     def new_service(self) -> str:
         """A name that nobody has used."""
-        name = f"judge-{secrets.token_hex(6)}"
+        name = f"{self.service}-{len(self._services)}"
         self._services.append(name)
         return name
 
@@ -191,13 +234,13 @@ class Trial:
         self, *, service: str | None = None, url: str | None = None, timeout: float = PATIENCE
     ) -> Caller:
         """Open a client of the judged class."""
-        made = within(
-            OPENING,
-            f"{self.client_class.__name__}(…)",
-            lambda: _make(
-                self.client_class, service or self.service, url=url or self.url, timeout=timeout
-            ),
-        )
+        cls, at = self.client_class, url or self.url
+
+        def act() -> Any:
+            with _address(cls, at):
+                return _make(cls, service or self.service, url=at, timeout=timeout)
+
+        made = within(OPENING, f"{cls.__name__}(…)", act)
         caller = Caller(made, timeout)
         self._open.append(caller)
         return caller
@@ -206,17 +249,18 @@ class Trial:
         self, *methods: Callable[..., Any], service: str | None = None, url: str | None = None
     ) -> Any:
         """Start a server of the judged class with these methods."""
-        name = self.server_class.__name__
+        cls, at = self.server_class, url or self.url
 
         def act() -> Any:
-            server = _make(self.server_class, service or self.service, url=url or self.url)
-            for method in methods:
-                server.method(method)
-            self._open.append(server)
-            server.start()
+            with _address(cls, at):
+                server = _make(cls, service or self.service, url=at)
+                for method in methods:
+                    server.method(method)
+                self._open.append(server)
+                server.start()
             return server
 
-        return within(OPENING, f"{name}(…).start()", act)
+        return within(OPENING, f"{cls.__name__}(…).start()", act)
 
     def stop(self, server: Any) -> None:
         """Close a server or client, which must not take long."""
@@ -234,14 +278,19 @@ class Trial:
         end = time.monotonic() + OPENING
         for thread in closing:
             thread.join(max(0.0, end - time.monotonic()))
-        transport = connect(self.url)
-        try:
-            for service in self._services:
-                for name in (request_queue(service), dead_queue(service), service):
-                    with contextlib.suppress(BrokerError):
-                        transport.delete(name)
-        finally:
-            transport.close()
+        sweep(self.url, self._services)
+
+
+def sweep(url: str, services: Sequence[str]) -> None:
+    """Delete the queues of services; requests first, since they would become dead letters."""
+    transport = connect(url)
+    try:
+        for service in services:
+            for name in (request_queue(service), dead_queue(service), service):
+                with contextlib.suppress(BrokerError):
+                    transport.delete(name)
+    finally:
+        transport.close()
 
 
 def told(error: BaseException) -> str:
@@ -255,9 +304,36 @@ def _close_quietly(one: Any) -> None:
         one.close()
 
 
+@contextlib.contextmanager
+def environment(**values: str) -> Iterator[None]:
+    """Have these variables set while the block runs."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+_one_address = threading.Lock()
+
+
 def _make(cls: type, service: str, **options: Any) -> Any:
     """Make one, with those options that its class takes."""
     return cls(service, **{name: value for name, value in options.items() if _takes(cls, name)})
+
+
+@contextlib.contextmanager
+def _address(cls: type, url: str) -> Iterator[None]:
+    """A class that takes no address finds it where the settings look; one class at a time."""
+    if _takes(cls, "url"):
+        yield
+    else:
+        with _one_address, environment(CHATRPC_URL=url):
+            yield
 
 
 def _takes(face: Callable[..., Any], name: str) -> bool:

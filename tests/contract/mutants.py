@@ -1,24 +1,30 @@
 """Clients and servers that are deliberately wrong, each in one way.
 
 ``MUTANTS`` names for each the promise that it is made to break, and the neighbours that fall
-with it. ``python -c "import mutants; mutants.main()" [NAME…]``, in this folder, puts every
-mutant to every promise and prints what falls.
+with it. ``python -c "import mutants; mutants.main()" [NAME…]``, in this folder and with
+CHATRPC_URL set, puts every mutant to every promise and prints where the table is wrong.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import os
+import ssl
 import sys
+import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import wraps
 from typing import Any
 
 from chatrpc import (
     BrokerRefused,
+    Busy,
     CallTimeout,
     ClientClosed,
     InvalidRequest,
@@ -26,14 +32,37 @@ from chatrpc import (
     RemoteError,
     RpcClient,
     RpcServer,
+    TooLarge,
+    topology,
 )
 from chatrpc.confirms import Outcome
 from chatrpc.deadline import Deadline
 from chatrpc.link import Arrival
 from chatrpc.messages import Message, Reply, Request
 from chatrpc.settings import Settings
-from chatrpc.topology import REQUESTS, Queue, for_client, reply_queue, request_queue
+from chatrpc.topology import (
+    DEAD,
+    REQUESTS,
+    Binding,
+    Queue,
+    dead_queue,
+    for_client,
+    reply_queue,
+    request_queue,
+)
 from chatrpc.transport import Delivery, Transport
+
+
+@contextlib.contextmanager
+def transport(url: str | None = None) -> Iterator[Transport]:
+    """A connection for what a mutant does behind the library's back."""
+    link = Transport(Settings.from_env(url=url).addresses[0], lost=lambda error: None)
+    link.open()
+    try:
+        yield link
+    finally:
+        link.close()
+
 
 # Clients that are wrapped
 
@@ -119,14 +148,65 @@ class ShowsPassword(RpcClient):
             raise BrokerRefused(f"cannot open {url}") from None
 
 
-class NeverCloses(RpcClient):
-    """Leaves everything behind, until somebody else closes what is ``left``."""
+class TrustsAtFirstSight(RpcClient):
+    """Takes whatever certificate is shown for the right one."""
 
-    left: list[RpcClient] = []  # noqa: RUF012 - all of them, whoever opened them
+    def __init__(self, service: str, *, url: str | None = None, timeout: float = 10) -> None:
+        address = Settings.from_env(url=url).addresses[0]
+        if address.tls:
+            with tempfile.NamedTemporaryFile("w", suffix=".pem", delete=False) as file:
+                file.write(ssl.get_server_certificate((address.host, address.port)))
+            os.environ["CHATRPC_CA"] = file.name
+        super().__init__(service, url=url, timeout=timeout)
+
+
+class NeverCloses(RpcClient):
+    """Leaves everything behind."""
 
     def close(self) -> None:
-        """Only remember it."""
-        self.left.append(self)
+        """Do nothing."""
+
+
+class SoonGivesUp(RpcClient):
+    """Does not dial for longer than two seconds."""
+
+    def down(self, error: Any) -> None:
+        """Wait a little, and no more."""
+        super().down(error)
+        threading.Timer(2.0, self.look).start()
+
+    def look(self) -> None:
+        """Close the client unless the link stands again."""
+        if not self._link.stands:
+            self.close()
+
+
+class WaitsForRoom(RpcClient):
+    """Does not say that the queue is full."""
+
+    def call(self, method: str, /, *args: Any, timeout: float | None = None, **params: Any) -> Any:
+        """Wait on."""
+        try:
+            return super().call(method, *args, timeout=timeout, **params)
+        except Busy:
+            time.sleep(timeout or 2.0)
+            raise CallTimeout("no answer") from None
+
+
+class SendsFirst(RpcClient):
+    """Lets the other side find out that a request is too large."""
+
+    def call(self, method: str, /, *args: Any, timeout: float | None = None, **params: Any) -> Any:
+        """Send it, and then look at its size."""
+        try:
+            return super().call(method, *args, timeout=timeout, **params)
+        except TooLarge:
+            body = f"{method} {args}".encode()
+            with transport() as link:
+                link.channel().publish(
+                    "", Message(body), exchange=REQUESTS, key=self.service, mandatory=False
+                )
+            raise
 
 
 # Clients made of the transport alone
@@ -347,25 +427,104 @@ class GivesUp(RpcServer):
             self._link._closing.set()
 
 
+class DropsPoison(RpcServer):
+    """Is rid of what it cannot read, and so is everybody else."""
+
+    def delivered(self, arrival: Arrival) -> None:
+        """Acknowledge it."""
+        if arrival.delivery.problem or not arrival.delivery.message.body.startswith(b'{"'):
+            assert self._link is not None
+            self._link.ack(arrival)
+        else:
+            super().delivered(arrival)
+
+
+class KeepsExpired(RpcServer):
+    """Has what merely expired among its dead letters."""
+
+    def __init__(self, service: str, *, url: str | None = None) -> None:
+        self.url = url
+        super().__init__(service, url=url)
+
+    def start(self) -> None:
+        """Bind the dead-letter queue for one reason more."""
+        super().start()
+        because = {
+            "x-match": "all-with-x",
+            "x-first-death-queue": request_queue(self.service),
+            "x-first-death-reason": "expired",
+        }
+        with transport(self.url) as link:
+            link.declare(Binding(DEAD, dead_queue(self.service), arguments=because))
+
+
+class Unlimited(RpcServer):
+    """Lets its queue grow."""
+
+    def __init__(self, service: str, *, url: str | None = None) -> None:
+        os.environ.pop("CHATRPC_QUEUE_LIMIT", None)
+        super().__init__(service, url=url)
+
+
+class RepliesAnywhere(RpcServer):
+    """Writes its replies wherever a stranger says."""
+
+    def start(self) -> None:
+        """Allow everything; this process has no other server."""
+        topology.may_reply = lambda reply_to, user: True
+        super().start()
+
+
+class LikesTheName(RpcServer):
+    """Takes a queue for a user's own whose name merely begins like it."""
+
+    def start(self) -> None:
+        """Compare without the dot."""
+        before = topology.may_reply
+        topology.may_reply = lambda reply_to, user: (
+            before(reply_to, user) or (bool(user) and reply_to.startswith(f"chatrpc.reply.{user}"))
+        )
+        super().start()
+
+
+class KnowsOnlyItsOwn(RpcServer):
+    """Serves no plain client."""
+
+    def start(self) -> None:
+        """Allow named reply queues alone."""
+        topology.may_reply = lambda reply_to, user: reply_to.startswith(reply_queue(user, ""))
+        super().start()
+
+
 MUTANTS: dict[type, tuple[str, set[str]]] = {
     EmptyIsNothing: ("C01", set()),
-    SharedReplies: ("C02", {"C12"}),
-    NextReply: ("C03", {"C06", "C12"}),
+    SharedReplies: ("C02", {"C12", "C13", "C15"}),
+    NextReply: ("C03", {"C06", "C12", "C13", "C15"}),
     WaitsForNobody: ("C04", set()),
     GivesNoReason: ("C04", set()),
-    Endless: ("C05", {"C04", "C06", "C07"}),
+    Endless: ("C05", {"C04", "C06", "C07", "C15"}),
     Hoarder: ("C05", set()),
-    DiesOfALateReply: ("C06", {"C05", "C12"}),
+    DiesOfALateReply: ("C06", {"C05", "C12", "C13", "C15"}),
     IgnoresDeadlines: ("C07", set()),
     SendsTracebacks: ("C08", set()),
     EndsOnError: ("C08", set()),
-    BlamesTheMethod: ("C09", set()),
+    BlamesTheMethod: ("C09", {"C15"}),
     TakesAnything: ("C09", {"C10"}),
-    AcksEarly: ("C10", set()),  # and C12, if the cut meets a request in hand: by chance
+    AcksEarly: ("C10", {"C13", "C14"}),  # and C12, if the cut meets a request in hand: by chance
     Forgetful: ("C11", set()),
-    Fragile: ("C12", set()),
-    GivesUp: ("C12", set()),
+    Fragile: ("C12", {"C13"}),
+    GivesUp: ("C12", {"C13"}),
+    SoonGivesUp: ("C13", set()),
+    DropsPoison: ("C14", set()),
+    KeepsExpired: ("C14", set()),
+    WaitsForRoom: ("C15", set()),
+    SendsFirst: ("C15", set()),
+    Unlimited: ("C15", set()),
     ShowsPassword: ("C16", set()),
+    TrustsAtFirstSight: ("C16", set()),
+    RepliesAnywhere: ("C17", set()),
+    LikesTheName: ("C17", set()),
+    KnowsOnlyItsOwn: ("C17", set()),
     NeverCloses: ("C18", set()),
 }
 """Each mutant, the promise that it breaks, and the neighbours that fall with it."""
@@ -377,15 +536,22 @@ def as_pair(mutant: type) -> tuple[type, type]:
 
 
 def main() -> None:
-    """Put mutants to every promise, and print what falls."""
-    from chatrpc.lab.contract import judge
+    """Put mutants to every promise, and print where they fall and the table does not say so."""
+    from chatrpc.lab.contract import PROMISES, judge
+    from chatrpc.lab.spare import SpareBroker
 
     names = sys.argv[1:]
-    for mutant in [Plain, *MUTANTS]:
-        if not names or mutant.__name__ in names:
-            report = judge(*as_pair(mutant))
-            sys.stdout.write(f"{mutant.__name__}: {' '.join(report.broken) or '-'}\n")
-            for row in report.rows:
-                if row.reason:
-                    sys.stdout.write(f"    {row.promise.id} {row.reason}\n")
+    chosen = [m for m in MUTANTS if not names or m.__name__ in names]
+    with SpareBroker() as spare, ThreadPoolExecutor(3) as pool:
+        quick = set(PROMISES) - {"C13"}  # which kills the broker that C16 uses
+        boards = list(pool.map(lambda m: judge(*as_pair(m), only=quick, spare=spare), chosen))
+        for mutant, board in zip(chosen, boards, strict=True):
+            board.rows += judge(*as_pair(mutant), only="C13", spare=spare).rows
+            own, neighbours = MUTANTS[mutant]
+            expected, found = {own, *neighbours}, set(board.broken)
+            sys.stdout.write(f"{mutant.__name__}: {' '.join(board.broken)}\n")
+            for row in board.rows:
+                if row.promise.id in expected ^ found:
+                    what = "is not expected" if row.promise.id in found else "should fall"
+                    sys.stdout.write(f"    {row.promise.id} {what}: {row.reason or 'kept'}\n")
             sys.stdout.flush()

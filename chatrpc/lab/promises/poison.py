@@ -1,0 +1,162 @@
+"""Messages that harm whoever takes them: C14."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+import threading
+import time
+
+from ...errors import CallTimeout, RemoteError
+from ...messages import Message
+from ...topology import REQUESTS, dead_queue
+from ...transport import Transport
+from .. import raw
+from ..firehose import connect, exists
+from ..trial import Caller, Trial, check, short, told
+from .processes import worker
+from .registry import echo, promise
+
+BODIES = {
+    "a text that is no JSON": b"{this is no JSON",
+    "nothing": b"",
+    "bytes that are no UTF-8": b"\xff\xfe\xfd",
+    "JSON nested 100,000 deep": b"[" * 100_000 + b"]" * 100_000,
+}
+
+CORRELATION_ID, TIMESTAMP, HEADERS = 0x0400, 0x0040, 0x2000
+_deep = b""
+for _ in range(1500):
+    _deep = b"\x01aF" + struct.pack(">I", len(_deep)) + _deep
+PROPERTIES = {
+    "a correlation id that is no UTF-8": struct.pack(">HB", CORRELATION_ID, 3) + b"\xff\xfe\xfd",
+    "a time stamp beyond all time": struct.pack(">HQ", TIMESTAMP, 2**63),
+    "headers nested 1,500 deep": struct.pack(">HI", HEADERS, len(_deep)) + _deep,
+}
+
+CRASHING = """
+import importlib, os, sys, time
+module, name, service = sys.argv[1:]
+cls = getattr(importlib.import_module(module), name)
+def serve(parent):
+    server = cls(service)
+    @server.method
+    def crash(text: str) -> None:
+        os._exit(1)
+    @server.method
+    def work(text: str) -> str:
+        time.sleep(0.02)
+        return text
+    server.start()
+    while os.getppid() == parent:
+        time.sleep(0.1)
+    os._exit(0)
+print("ready", flush=True)
+while True:  # whoever dies is replaced
+    if not (child := os.fork()):
+        serve(os.getppid())
+    os.waitpid(child, 0)
+"""
+
+INNOCENTS = 12
+
+
+@promise(
+    "C14",
+    "08",
+    hint="Reject what you cannot read, without requeue; give the queue a delivery limit and a "
+    "dead-letter exchange that lets the merely expired go.",
+    seconds=40.0,
+)
+def poison_is_put_away(trial: Trial) -> None:
+    """A message that cannot be decoded, or that kills its workers again and again, ends in the
+    dead-letter queue, which holds nothing else; innocent neighbours do not, and are answered."""
+
+    def fail() -> None:
+        raise ValueError("on purpose")
+
+    server = trial.server(echo, fail)
+    client = trial.client(timeout=5.0)
+    transport = connect(trial.url)
+    try:
+        dead = _DeadLetters(transport, trial.service)
+        _send_undecodable(transport, trial.service)
+        for turn in range(8):
+            got = client.call("echo", turn)
+            check(got == turn, f"beside poison, echo({turn}) answered {short(got)}")
+        client.fails(RemoteError, "fail")  # a method that fails is no poison
+        dead.are(len(BODIES) + len(PROPERTIES), 4.0)
+        trial.stop(server)
+        with contextlib.suppress(CallTimeout):
+            client.call("echo", "expires", timeout=0.2)  # neither is who waited too long
+        _crash(trial, client)
+        dead.are(len(BODIES) + len(PROPERTIES) + 1, 10.0)
+    finally:
+        transport.close()
+
+
+class _DeadLetters:
+    """What the service gave up."""
+
+    def __init__(self, transport: Transport, service: str) -> None:
+        self._transport, self._queue = transport, dead_queue(service)
+        check(exists(transport, self._queue), f"there is no dead-letter queue {self._queue}")
+
+    def are(self, wanted: int, seconds: float) -> None:
+        """Check that so many come within ``seconds``, and no more."""
+        end = time.monotonic() + seconds
+        while (found := self._count()) < wanted and time.monotonic() < end:
+            time.sleep(0.05)
+        time.sleep(0.2)  # one too many would be here by now
+        found = self._count()
+        check(found == wanted, f"{wanted} messages were poison, and {found} are dead letters")
+
+    def _count(self) -> int:
+        return self._transport.look(self._queue)[0]
+
+
+def _send_undecodable(transport: Transport, service: str) -> None:
+    for properties in PROPERTIES.values():
+        raw.publish(transport.address, REQUESTS, service, properties=properties, body=b"[]")
+    channel = transport.channel()
+    for what, body in BODIES.items():
+        channel.publish(what, Message(body), exchange=REQUESTS, key=service, mandatory=False)
+
+
+def _crash(trial: Trial, client: Caller) -> None:
+    """Have workers die of one request, before, with and after innocent ones."""
+    crowd = [_Asker(client, "work", f"innocent {n}") for n in range(INNOCENTS)]
+    crowd.insert(INNOCENTS // 2, _Asker(client, "crash", "poison"))
+    for asker in crowd:
+        asker.start()
+        time.sleep(0.02)  # in this order
+    with worker(trial, CRASHING):
+        for asker in crowd:
+            if asker.method == "work":
+                asker.is_answered()
+
+
+class _Asker(threading.Thread):
+    """One call."""
+
+    def __init__(self, client: Caller, method: str, text: str) -> None:
+        super().__init__(name="judged", daemon=True)
+        self.method = method
+        self._client, self._text = client, text
+        self._came: object = None
+
+    def run(self) -> None:
+        """Make it."""
+        try:
+            self._came = self._client.call(self.method, self._text, timeout=15.0)
+        except Exception as error:  # noqa: BLE001 - whatever a judged class raises
+            self._came = error
+
+    def is_answered(self) -> None:
+        """Check its answer."""
+        self.join(17.0)
+        came = told(self._came) if isinstance(self._came, Exception) else short(self._came)
+        check(
+            self._came == self._text,
+            f"while workers died of another request, work({self._text!r}) came to {came}",
+        )

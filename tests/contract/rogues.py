@@ -1,0 +1,81 @@
+"""Clients that do what no client should, to the judge and to the machine."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from chatrpc import RpcClient
+
+
+class Hangs:
+    """A client that never answers."""
+
+    def __init__(self, service: str) -> None:
+        """Take only a service, as an early lesson's class does."""
+
+    def call(self, method: str, *args: Any) -> Any:
+        """Hang."""
+        time.sleep(60)
+
+
+class Exits(Hangs):
+    """A client that has had enough."""
+
+    def call(self, method: str, *args: Any) -> Any:
+        """End the process, if that is possible."""
+        sys.exit("enough")
+
+
+class Kills(Hangs):
+    """A client that ends its process without a word, and leaves another behind."""
+
+    def call(self, method: str, *args: Any) -> Any:
+        """Start a sleeper, note its id, and go."""
+        sleeper = os.spawnlp(os.P_NOWAIT, "sleep", "sleep", "60")
+        Path(os.environ["TMPDIR"], "sleeper").write_text(str(sleeper))
+        os._exit(7)
+
+
+class HoldsTheLock(Hangs):
+    """A client that never gives Python's own lock back."""
+
+    def call(self, method: str, *args: Any) -> Any:
+        """Match what takes for ever."""
+        re.match("(a+)+$", "a" * 60 + "b")
+
+
+class Talks(RpcClient):
+    """A client that writes a lot, and waits for somebody to type."""
+
+    def call(self, method: str, /, *args: Any, **params: Any) -> Any:  # type: ignore[override]
+        """Write to every stream, and read."""
+        for _ in range(100):
+            os.write(1, b"x" * 10_000)
+            print("{}", file=sys.stderr)  # noqa: T201 - that it prints is what is tested
+            print('{"result": "kept"}')  # noqa: T201
+        assert sys.stdin.readline() == ""
+        return super().call(method, *args, **params)
+
+
+class Raises:
+    """A client that cannot be made."""
+
+    def __init__(self, service: str) -> None:
+        """Fail with a text that must be escaped."""
+        raise ValueError("<b>no</b>\nsecond line")
+
+    def submit(self, method: str, *args: Any) -> Any:
+        """Do nothing."""
+
+
+class ShowsWhatItGot(Hangs):
+    """A client that shows what the judge has made up."""
+
+    def call(self, method: str, *args: Any) -> Any:
+        """Raise it."""
+        raise ValueError(ascii(args))
