@@ -153,8 +153,16 @@ def _invite(host: str, port: int) -> None:
         return
     room = f"http://{lan}:{port}/"
     with suppress(UnicodeEncodeError):  # a terminal without blocks has the address all the same
-        segno.make(room, micro=False).terminal(out=sys.stdout, compact=True)
+        tell(_blocks(room))
     tell(f"The chat is at {here}, and for the room at {room}. Ctrl-C stops it.")
+
+
+def _blocks(address: str) -> str:
+    """The QR code for a terminal: white on black, whatever the colours of the theme."""
+    picture = io.StringIO()
+    segno.make(address, micro=False).terminal(picture, compact=True, border=2)
+    rows = picture.getvalue().splitlines()
+    return "\n".join(f"\033[97;40m{row}\033[0m" for row in rows if row.strip())
 
 
 def tell(sentence: str, stream: TextIO | None = None) -> None:
