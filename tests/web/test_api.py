@@ -16,9 +16,9 @@ from werkzeug.test import TestResponse
 
 from app import create_app
 from chatrpc import RpcServer, topology
-from chatrpc.web import client, inbox
 from chatrpc.lab.wire import Wire
 from chatrpc.settings import Settings
+from chatrpc.web import client, inbox
 from tests.programs import Program
 from worker.ledger import Ledger
 
