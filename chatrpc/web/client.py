@@ -75,7 +75,7 @@ class SharedClient:
         self._failure = BrokerError("the broker is being looked for", ran=Ran.NO)
         self._dial_at = 0.0
         self._places = threading.BoundedSemaphore(waiting)
-        self._freed_at = 0.0
+        self._moved_at = 0.0
         self._glance = threading.Lock()
         self._looked: Future[Presence] = Future()
         self._looked.set_result(Presence(False, 0))
@@ -126,14 +126,15 @@ class SharedClient:
     @contextmanager
     def place(self) -> Iterator[Client]:
         """The client, and one of the places of those who wait. Raises Busy when all are taken."""
-        # Where no place has become free lately, none will: that is said at once.
-        quick = time.monotonic() - self._freed_at < A_MOMENT
+        # Where no place was taken or became free lately, none will: that is said at once.
+        quick = time.monotonic() - self._moved_at < A_MOMENT
         if not self._places.acquire(timeout=A_MOMENT if quick else 0):
             raise Busy("too many people are waiting for their answers", ran=Ran.NO)
+        self._moved_at = time.monotonic()
         try:
             yield self.get()
         finally:
-            self._freed_at = time.monotonic()
+            self._moved_at = time.monotonic()
             self._places.release()
 
     # -- who is there --

@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-
 from chatrpc.broker import Node
 from chatrpc.web import client, serving
 from tests.programs import Program, consumer
