@@ -3,6 +3,7 @@
     python app.py                                 this machine only, http://127.0.0.1:5000/
     python app.py --lan                           the room too
     flask run --host=0.0.0.0 --port=5000          the same app under Flask's own server
+    CHATRPC_CLIENT=my_chatrpc:RpcClient python app.py     with a client class of your own
 
 The API, whose errors are problem details (RFC 9457) that carry ``ran`` and ``advice``:
 
@@ -18,10 +19,9 @@ import sys
 import time
 from typing import Any, cast
 
-from flask import Blueprint, Flask, current_app, render_template
+from flask import Blueprint, Flask, Response, abort, current_app, render_template
 
-from chatrpc import BrokerError, NoWorker, Ran
-from chatrpc.web import MAX_TEXT, SharedClient, protect, read_message, serve, settings
+from chatrpc import BrokerError, NoWorker, Ran, web
 
 pages = Blueprint("pages", __name__)
 api = Blueprint("api", __name__)
@@ -34,37 +34,46 @@ def create_app(*, service: str | None = None, timeout: float | None = None) -> F
         service: whom it calls; CHATRPC_SERVICE, or "chat".
         timeout: seconds that a message waits; CHATRPC_TIMEOUT, or 30.
     """
-    found = settings()
+    found = web.settings()
     app = Flask(__name__)
-    app.extensions["chatrpc"] = SharedClient(
-        service or found.service, timeout=timeout or found.timeout
+    app.extensions["chatrpc"] = web.SharedClient(
+        service or found.service, timeout=timeout or found.timeout, make=web.client_class()
     )
-    protect(app)
+    web.protect(app)
     app.register_blueprint(pages)
     app.register_blueprint(api)
     return app
 
 
-def shared() -> SharedClient:
+def shared() -> web.SharedClient:
     """The one client that all threads of the app use."""
-    return cast(SharedClient, current_app.extensions["chatrpc"])
+    return cast(web.SharedClient, current_app.extensions["chatrpc"])
 
 
 @pages.get("/")
 def index() -> str:
     """The page."""
-    return render_template("index.html", limit=MAX_TEXT, timeout=shared().timeout)
+    return render_template(
+        "index.html", limit=web.MAX_TEXT, timeout=shared().timeout, room=web.room_address()
+    )
+
+
+@pages.get("/room.svg")
+def room() -> Response:
+    """The QR code of the address for the room."""
+    address = web.room_address() or abort(404)
+    return Response(web.qr_code(address), content_type="image/svg+xml")
 
 
 @api.post("/api/messages")
 def send() -> dict[str, Any]:
     """Call the worker and wait for its answer; this thread waits, and no other."""
-    message = read_message()
+    message = web.read_message()
     with shared().place() as client:
         begun = time.perf_counter()
         # The message's id is the call's: sent again, it is the same message and no second one.
         future = client.submit("say", message.text, message_id=message.id)
-        answer = future.result()
+        answer = future.result(shared().timeout + 1)  # ours keeps its deadline; yours may not
         took = time.perf_counter() - begun
     return {"answer": answer, "worker": future.worker, "milliseconds": round(took * 1000, 1)}
 
@@ -103,7 +112,7 @@ def main() -> int:
     options = parser.parse_args()
     app = create_app()
     host = "0.0.0.0" if options.lan else options.host
-    return serve(app, app.extensions["chatrpc"], host=host, port=options.port)
+    return web.serve(app, app.extensions["chatrpc"], host=host, port=options.port)
 
 
 def port_number(text: str) -> int:

@@ -1,7 +1,8 @@
 """How the chat holds up: people who send one message after the other, and what they wait.
 
-    python benchmarks/load.py [--people 1 30] [--seconds 4] [--workers 2]
+    python benchmarks/load.py [--people 1 30 200] [--seconds 4] [--workers 2]
 
+Beside it stands the same app with a client that polls, as in AMQPStorm's Flask example.
 Everything is real and its own: a private broker in a temporary folder, worker processes, the app
 under waitress, HTTP connections; all of it on loopback, and stopped at the end.
 """
@@ -37,6 +38,11 @@ class Tally:
     seconds: list[float] = field(default_factory=list)
     errors: Counter[str] = field(default_factory=Counter)
     lasted: float = 0.0
+
+    @property
+    def good(self) -> bool:
+        """Whether there were messages, and every one had its right answer."""
+        return bool(self.seconds) and not self.errors
 
     def percentile(self, share: float) -> float:
         """Milliseconds within which this share of the answers came."""
@@ -77,6 +83,7 @@ def person(port: int, number: int, start: threading.Barrier, seconds: float, int
 
 
 LOCK = threading.Lock()
+CLIENTS = {"chatrpc": {}, "polling": {"CHATRPC_CLIENT": "benchmarks.peers.polling:RpcClient"}}
 
 
 def run(port: int, people: int, seconds: float) -> Tally:
@@ -100,12 +107,12 @@ def run(port: int, people: int, seconds: float) -> Tally:
     return tally
 
 
-def program(stack: ExitStack, ready: str, *arguments: str, service: str) -> str:
+def program(stack: ExitStack, ready: str, *arguments: str, **variables: str) -> str:
     """Start a program, stopped when the stack unwinds; return the line that says it is ready."""
     process = subprocess.Popen(
         [sys.executable, *arguments],
         cwd=ROOT,
-        env={**os.environ, "CHATRPC_SERVICE": service},
+        env={**os.environ, **variables},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,
@@ -116,6 +123,18 @@ def program(stack: ExitStack, ready: str, *arguments: str, service: str) -> str:
         if ready in line:
             return line
     raise SystemExit(f"{arguments[0]} did not start; what it said is above.")
+
+
+def show(client: str, people: int, tally: Tally) -> None:
+    """Print a line of the table, and which errors there were."""
+    count = len(tally.seconds)
+    tell(
+        f"{client:>9} {people:>6} {count:>9} {count / tally.lasted:>7.0f}"
+        f" {tally.percentile(0.5):>8.1f} {tally.percentile(0.99):>8.1f}"
+        f" {tally.errors.total():>7}"
+    )
+    for kind, times in tally.errors.most_common(5):
+        tell(f"{'':>6} {times} times {kind}")
 
 
 def stop(process: subprocess.Popen[str]) -> None:
@@ -131,7 +150,7 @@ def stop(process: subprocess.Popen[str]) -> None:
 def main() -> int:
     """Measure, and print the table; the status is 1 if any message had no right answer."""
     parser = argparse.ArgumentParser(description="What people wait for the chat's answers.")
-    parser.add_argument("--people", type=bounded(1, 300), nargs="+", default=[1, 30])
+    parser.add_argument("--people", type=bounded(1, 300), nargs="+", default=[1, 30, 200])
     parser.add_argument("--seconds", type=bounded(1, 60), default=4)
     parser.add_argument("--workers", type=bounded(1, 8), default=2)
     options = parser.parse_args()
@@ -141,6 +160,8 @@ def main() -> int:
         for name in [name for name in os.environ if name.startswith("CHATRPC_")]:
             del os.environ[name]
         os.environ["CHATRPC_HOME"] = home
+        os.environ["CHATRPC_SERVICE"] = "load"
+        os.environ["CHATRPC_RATE"] = "0"  # all these people share one address, and do not read
         stack.callback(lambda: broker.private_node().stop())
         try:
             broker.use(private=True, say=tell)
@@ -148,26 +169,23 @@ def main() -> int:
             sys.stderr.write(f"{problem}\n")
             return 1
         for _ in range(options.workers):
-            program(stack, "serves", "worker/consumer.py", service="load")
-        line = program(stack, "The chat is at", "app.py", "--port", "0", service="load")
-        found = re.search(r":(\d+)/", line)
-        assert found is not None
-        port = int(found[1])
-        run(port, 1, 0.5)  # the first message opens the connection
+            program(stack, "serves", "worker/consumer.py")
         tell(f"\n{options.workers} workers, 32 server threads, {options.seconds} s each")
         tell(
-            f"{'people':>6} {'messages':>9} {'per s':>7} {'p50 ms':>8} {'p99 ms':>8} {'errors':>7}"
+            f"{'client':>9} {'people':>6} {'messages':>9} {'per s':>7}"
+            f" {'p50 ms':>8} {'p99 ms':>8} {'errors':>7}"
         )
-        for people in options.people:
-            tally = run(port, people, options.seconds)
-            count, errors = len(tally.seconds), tally.errors.total()
-            tell(
-                f"{people:>6} {count:>9} {count / tally.lasted:>7.0f}"
-                f" {tally.percentile(0.5):>8.1f} {tally.percentile(0.99):>8.1f} {errors:>7}"
-            )
-            for kind, times in tally.errors.most_common(5):
-                tell(f"{'':>6} {times} times {kind}")
-            failed |= bool(errors) or not count
+        for name, variables in CLIENTS.items():
+            with ExitStack() as served:
+                line = program(served, "The chat is at", "app.py", "--port", "0", **variables)
+                found = re.search(r":(\d+)/", line)
+                assert found is not None
+                port = int(found[1])
+                run(port, 1, 0.5)  # the first message opens the connection
+                for people in options.people:
+                    tally = run(port, people, options.seconds)
+                    show(name, people, tally)
+                    failed |= name == "chatrpc" and not tally.good
     return 1 if failed else 0
 
 

@@ -3,7 +3,8 @@
 // The page of the chat. Whatever comes from a person or a worker is shown as text, never as HTML.
 
 const IN_FLIGHT = 3; // messages of one page that may wait for their answers at once
-const LOOK_EVERY = 1500; // milliseconds between two looks at who listens
+const LOOK_EVERY = 1000; // milliseconds between two looks at who listens
+const KEPT = 200; // turns of the conversation that a reload brings back
 
 const find = (id) => document.getElementById(id);
 const [log, scroller, welcome, ideas] = ["log", "scroller", "welcome", "ideas"].map(find);
@@ -30,8 +31,8 @@ function make(tag, className, text) {
   return element;
 }
 
-// Code, links, and the names of commands.
-const PIECES = /(`[^`\n]+`|https?:\/\/[^\s<>"'`]+[^\s<>"'`.,;:!?)\]}»”]|\B\/[a-zé]{2,12}\b)/g;
+// Code in lines of its own, code, links, and the names of commands.
+const PIECES = /(```[^`]+```|`[^`\n]+`|https?:\/\/[^\s<>"'`]+[^\s<>"'`.,;:!?)\]}»”]|\B\/[a-zé]{2,12}\b)/g;
 
 function write(element, text, commands = true) {
   for (const [i, piece] of text.split(PIECES).entries()) {
@@ -43,6 +44,8 @@ function write(element, text, commands = true) {
       link.target = "_blank";
       link.rel = "noopener noreferrer";
       element.append(link);
+    } else if (piece.startsWith("```")) {
+      element.append(make("code", "block", piece.slice(3, -3).replace(/^\w*\n/, "").trimEnd()));
     } else {
       element.append(make("code", "", piece.replaceAll("`", "")));
     }
@@ -59,8 +62,8 @@ function meta(...parts) {
   return line;
 }
 
-const clock = () =>
-  new Date().toLocaleTimeString(language, { hour: "numeric", minute: "2-digit" });
+const clock = (at) =>
+  new Date(at).toLocaleTimeString(language, { hour: "numeric", minute: "2-digit" });
 
 // Not AbortSignal.timeout, which phones of 2021 do not have.
 function within(milliseconds) {
@@ -107,16 +110,29 @@ function newId() {
 }
 
 class Turn {
-  constructor(text) {
+  constructor({ text, id = newId(), at = Date.now(), outcome = null }) {
     this.text = text;
-    this.id = newId(); // kept for "send again": it is the same message
+    this.id = id; // kept for "send again": it is the same message
+    this.at = at;
+    this.outcome = outcome; // an answer or a problem; null while neither is there
     this.element = make("div", "turn");
     const own = make("div", "bubble own");
     own.append(make("span", "unseen", `${t.you}: `), write(make("p", "said"), text, false));
-    this.element.append(own, meta(clock()));
+    this.element.append(own, meta(clock(at)));
     this.element.lastChild.classList.add("mine");
     this.reply = make("div");
     this.element.append(this.reply);
+  }
+
+  end(outcome) {
+    this.note = null;
+    this.outcome = { at: Date.now(), ...outcome };
+    this.showOutcome();
+  }
+
+  showOutcome() {
+    if (this.outcome.problem) this.showProblem(this.outcome);
+    else this.showAnswer(this.outcome);
   }
 
   show(bubble, ...after) {
@@ -147,16 +163,15 @@ class Turn {
     write(this.note, text);
   }
 
-  showAnswer({ answer, worker, milliseconds }) {
+  showAnswer({ answer, worker, milliseconds, at }) {
     const bubble = make("div", "bubble answer");
     const text = typeof answer === "string" ? answer : JSON.stringify(answer, null, 1);
     bubble.append(write(make("p", "said"), text));
-    this.show(bubble, meta(worker && badge(worker), duration(milliseconds), clock()));
+    this.show(bubble, meta(worker && badge(worker), duration(milliseconds), clock(at)));
   }
 
-  showProblem(problem) {
-    let name = String(problem.type || "").split(":").pop();
-    if (name === "call-timeout" && listeners === 0) name = "no-worker";
+  showProblem({ problem, at }) {
+    const name = String(problem.type || "").split(":").pop();
     const [title, todo] = t.problems[name] || [problem.title, problem.advice];
     const bubble = make("div", "bubble error");
     bubble.append(make("p", "title", title || "?"));
@@ -173,12 +188,14 @@ class Turn {
       this.send();
     });
     bubble.append(again);
-    this.show(bubble, meta(clock()));
+    this.show(bubble, meta(clock(at)));
   }
 
   async send() {
     inFlight += 1;
     waiting.add(this);
+    this.outcome = null;
+    keep();
     refresh();
     this.showWaiting();
     try {
@@ -189,20 +206,28 @@ class Turn {
         signal: within(patience),
       });
       const body = await response.json();
-      if (response.ok) this.showAnswer(body);
-      else this.showProblem(body);
+      this.end(response.ok ? body : { problem: named(body) });
     } catch {
-      this.showProblem({ type: "network", ran: "maybe" });
+      // A page that is being left has its requests broken off, and does not come back from here.
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      this.end({ problem: { type: "network", ran: "maybe" } });
     } finally {
       inFlight -= 1;
-      this.note = null;
       waiting.delete(this);
+      keep();
       refresh();
       look();
     }
   }
 }
 
+// Where nobody listens, that is why no answer came.
+function named(problem) {
+  const late = String(problem.type).endsWith(":call-timeout");
+  return late && listeners === 0 ? { ...problem, type: "no-worker" } : problem;
+}
+
+const turns = [];
 const waiting = new Set();
 
 // ---- writing ----
@@ -219,11 +244,16 @@ function refresh() {
   field.style.height = `${field.scrollHeight}px`;
 }
 
-function send(text) {
-  const turn = new Turn(text);
+function add(turn) {
   welcome.hidden = true;
-  following = true;
+  turns.push(turn);
   log.append(turn.element);
+}
+
+function send(text) {
+  const turn = new Turn({ text });
+  following = true;
+  add(turn);
   turn.send();
 }
 
@@ -275,6 +305,54 @@ async function look() {
 document.addEventListener("visibilitychange", look);
 setInterval(look, LOOK_EVERY);
 
+// ---- what a reload brings back ----
+
+// This tab's own storage, which ends with the tab: the next person at this machine finds nothing.
+function keep() {
+  let kept = turns.slice(-KEPT).map(({ text, id, at, outcome }) => ({ text, id, at, outcome }));
+  while (kept.length) {
+    try {
+      sessionStorage.setItem("chatrpc", JSON.stringify(kept));
+      return;
+    } catch {
+      kept = kept.slice(Math.ceil(kept.length / 2)); // there is no room for all
+    }
+  }
+}
+
+function recall() {
+  try {
+    for (const kept of JSON.parse(sessionStorage.getItem("chatrpc")) || []) {
+      const turn = new Turn(kept);
+      add(turn);
+      if (turn.outcome) turn.showOutcome();
+      else turn.end({ problem: { type: "reloaded", ran: "maybe" } });
+    }
+  } catch {
+    // What cannot be read is not shown.
+  }
+  setTimeout(() => log.setAttribute("aria-live", "polite")); // from now on news are read out
+}
+
+// ---- the way in, for the room ----
+
+const [room, invite, leave] = ["room", "invite", "leave"].map(find);
+
+function showRoom(open) {
+  room.classList.toggle("open", open);
+  invite.setAttribute("aria-expanded", String(open));
+  chat.inert = open;
+  (open ? leave : invite).focus();
+}
+
+if (room) {
+  invite.addEventListener("click", () => showRoom(true));
+  leave.addEventListener("click", () => showRoom(false));
+  room.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") showRoom(false);
+  });
+}
+
 // ---- the beginning ----
 
 document.documentElement.lang = language;
@@ -294,6 +372,7 @@ for (const idea of t.ideas) {
   });
   ideas.append(chip);
 }
+recall();
 refresh();
 look();
 field.focus();

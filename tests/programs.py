@@ -123,10 +123,11 @@ def consumer(service: str, **environment: str) -> Program:
 
 
 @contextmanager
-def serving(service: str) -> Iterator[str]:
-    """``python app.py`` as a process: yields its address."""
-    with Program("app.py", "--port", "0", CHATRPC_SERVICE=service, CHATRPC_TIMEOUT="6") as program:
-        yield re.search(r"http://\S+/", program.wait_for("The chat is at"))[0]
+def serving(service: str, *options: str) -> Iterator[str]:
+    """``python app.py`` as a process: yields its address on this machine."""
+    variables = {"CHATRPC_SERVICE": service, "CHATRPC_TIMEOUT": "6"}
+    with Program("app.py", "--port", "0", *options, **variables) as program:
+        yield re.search(r"http://\S+?/(?=[., ])", program.wait_for("The chat is at"))[0]
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,10 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from app import create_app
-from chatrpc import RpcServer, topology, web
+from chatrpc import RpcServer, topology
 from chatrpc.lab.wire import Wire
 from chatrpc.settings import Settings
+from chatrpc.web import client, inbox
 from tests.programs import Program
 from worker.ledger import Ledger
 
@@ -115,7 +116,7 @@ def test_script_is_only_text(http: FlaskClient, worker: Program) -> None:
 
 def test_the_longest_message_goes(http: FlaskClient, worker: Program) -> None:
     """4,000 characters outside the BMP, in JSON's longest spelling."""
-    text = "/echo " + "🐇" * (web.MAX_TEXT - 6)
+    text = "/echo " + "🐇" * (inbox.MAX_TEXT - 6)
     assert send(http, text).json["answer"] == text[6:]
 
 
@@ -202,7 +203,7 @@ def test_a_bad_body_is_400(http: FlaskClient, body: bytes, says: str) -> None:
 def test_too_much_is_413(http: FlaskClient) -> None:
     """A text over the limit, and a body over the limit that is not even read."""
     assert "4,001" in problem(send(http, "x" * 4001), 413, "too-large")["detail"]
-    padded = {"text": "hola", "padding": "x" * web.MAX_BODY}
+    padded = {"text": "hola", "padding": "x" * inbox.MAX_BODY}
     problem(http.post("/api/messages", json=padded), 413, "too-large")
 
 
@@ -331,7 +332,7 @@ def test_past_its_places_the_server_says_busy_at_once(service: str, worker: Prog
     """One place, taken by a slow message: the next one is told, and presence still works."""
     app = create_app(service=service, timeout=5)
     app.extensions["chatrpc"].close()
-    app.extensions["chatrpc"] = web.SharedClient(service, timeout=5, waiting=1)
+    app.extensions["chatrpc"] = client.SharedClient(service, timeout=5, waiting=1)
     try:
         with ThreadPoolExecutor(1) as pool:
             slow = pool.submit(send, app.test_client(), "/slow 1.5")
@@ -363,9 +364,9 @@ def test_no_broker_is_503_until_there_is_one(
             assert http.get("/api/presence").json == {"broker": False, "workers": 0}
             problem(http.get("/readyz"), 503, "broker-error")
             wire.mend()
-            time.sleep(web.DIAL_AGAIN)
+            time.sleep(client.DIAL_AGAIN)
             assert send(http, "hola").status_code == 200
-            time.sleep(web.LOOK_AGAIN)
+            time.sleep(client.LOOK_AGAIN)
             assert http.get("/api/presence").json == {"broker": True, "workers": 1}
         finally:
             app.extensions["chatrpc"].close()
@@ -400,7 +401,7 @@ def test_presence_follows_the_workers(http: FlaskClient, worker: Program) -> Non
     assert http.get("/readyz").json == {"status": "ok", "workers": 1}
     worker.stop()
     assert http.get("/api/presence").json["workers"] in (0, 1)
-    time.sleep(web.LOOK_AGAIN + 0.1)
+    time.sleep(client.LOOK_AGAIN + 0.1)
     assert http.get("/api/presence").json == {"broker": True, "workers": 0}
     found = problem(http.get("/readyz"), 503, "no-worker")
     assert "worker/consumer.py" in found["advice"]
@@ -420,7 +421,7 @@ def test_presence_is_looked_up_once_for_many(app: Flask, worker: Program) -> Non
     began = time.monotonic()
     for _ in range(200):
         assert app.test_client().get("/api/presence").json["workers"] == 1
-    assert len(looked) <= 1 + (time.monotonic() - began) / web.LOOK_AGAIN
+    assert len(looked) <= 1 + (time.monotonic() - began) / client.LOOK_AGAIN
 
 
 # -- nothing happens by itself ------------------------------------------------------------------
