@@ -210,8 +210,11 @@ class RpcClient:
         """Learn what became of a request's publish."""
         self._outbox.settled(id, outcome)
 
-    def up(self) -> None:
-        """Send what waits for the link."""
+    def up(self, *, emptied: bool) -> None:
+        """Send what waits for the link; and all calls again whose answers may be lost."""
+        if emptied and self._safe:  # who has answered already answers from its memory
+            for id in self._pending.ids():
+                self._outbox.settled(id, Outcome.LOST)
         self._outbox.send_all()
 
     def down(self, error: RpcError) -> None:

@@ -17,7 +17,7 @@ from typing import Protocol
 from . import topology
 from .backoff import Backoff
 from .confirms import Outcome
-from .errors import BrokerError, BrokerRefused, RpcError
+from .errors import BrokerError, BrokerRefused, NoWorker, RpcError
 from .messages import Message
 from .settings import Address, Settings
 from .transport import Channel, Delivery, Transport
@@ -51,8 +51,8 @@ class Party(Protocol):
     def settled(self, id: str, outcome: Outcome) -> None:
         """Take what became of a publish."""
 
-    def up(self) -> None:
-        """Learn that the link stands, again."""
+    def up(self, *, emptied: bool) -> None:
+        """Learn that the link stands, again; ``emptied`` if its first queue had gone meanwhile."""
 
     def down(self, error: RpcError) -> None:
         """Learn that the link is lost; what was unsettled was told as LOST before."""
@@ -64,6 +64,7 @@ class _Standing:
     reading: Channel
     publishing: Channel
     ended: threading.Event
+    emptied: bool
 
 
 class Link:
@@ -241,6 +242,7 @@ class Link:
         )
         try:
             transport.open()
+            emptied = self._generation > 0 and self._gone(transport)
             for what in self._declarations:
                 transport.declare(what)
             publishing = transport.channel()
@@ -248,7 +250,7 @@ class Link:
             reading = publishing if direct else transport.channel()
             if self._safe:
                 publishing.confirm()
-            standing = _Standing(transport, reading, publishing, ended)
+            standing = _Standing(transport, reading, publishing, ended, emptied)
             self._connect(standing)
             return standing
         except Exception as error:  # whatever it is, this thread must dial again
@@ -260,6 +262,16 @@ class Link:
             raise BrokerError(f"no connection to the broker at {address}: {error!r}") from error
         finally:
             self._dialing = None
+
+    def _gone(self, transport: Transport) -> bool:
+        """Whether what was in our queue is lost, since somebody deleted it, or it expired."""
+        if topology.DIRECT_REPLY in self._queues:
+            return True
+        try:
+            transport.look(self._queues[0])
+        except NoWorker:
+            return True
+        return False
 
     def _connect(self, standing: _Standing) -> None:
         generation = self._generation + 1
@@ -283,7 +295,7 @@ class Link:
     def _live(self, standing: _Standing) -> None:
         log.info("connected to %s", standing.transport.address)
         self._stands.set()
-        self._party.up()
+        self._party.up(emptied=standing.emptied)
         self._tried.set()
         standing.ended.wait()
         self._fall(standing)

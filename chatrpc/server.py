@@ -239,7 +239,7 @@ class RpcServer:
             self._missing.clear()
         return now - self._missing.setdefault(queue, now) < _COMES_BACK
 
-    def up(self) -> None:
+    def up(self, *, emptied: bool) -> None:
         """Have nothing to do: the broker delivers again what was not acknowledged."""
 
     def down(self, error: RpcError) -> None:
