@@ -155,11 +155,11 @@ def one_round(peer: str, url: str, *, size: int, seconds: float) -> dict[str, fl
 def tidy(url: str, service: str) -> None:
     """Delete the durable queues of a service."""
     from chatrpc.lab.firehose import connect
-    from chatrpc.topology import dead_queue, request_queue
+    from chatrpc.topology import queues
 
     transport = connect(url)
     try:
-        for queue in (request_queue(service), dead_queue(service)):
+        for queue in queues(service):
             transport.delete(queue)
     finally:
         transport.close()

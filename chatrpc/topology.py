@@ -97,6 +97,11 @@ def dead_queue(service: str) -> str:
     return f"{DEAD}.{service}"
 
 
+def queues(service: str) -> tuple[str, str, str]:
+    """Return the names of all queues of a service: who deletes it deletes these."""
+    return request_queue(service), fast_queue(service), dead_queue(service)
+
+
 def reply_queue(user: str, name: str) -> str:
     """Return the name of a client's own reply queue: the user's name guards it.
 

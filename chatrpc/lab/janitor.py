@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable
 
 from chatrpc.errors import NoWorker, RpcError
-from chatrpc.topology import dead_queue, request_queue
+from chatrpc.topology import queues, request_queue
 from chatrpc.transport import Transport
 
 from .firehose import connect
@@ -40,8 +40,8 @@ def _delete(transport: Transport, service: str, end: float) -> None:
     with contextlib.suppress(NoWorker):
         while transport.look(request_queue(service))[1] and time.monotonic() < end:
             time.sleep(POLL)
-    transport.delete(request_queue(service))
-    transport.delete(dead_queue(service))
+    for queue in queues(service):
+        transport.delete(queue)
 
 
 if __name__ == "__main__":

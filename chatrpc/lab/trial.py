@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from ..broker import Node
 from ..errors import BrokerError, RpcError
-from ..topology import dead_queue, request_queue
+from ..topology import queues
 from .firehose import connect
 
 T = TypeVar("T")
@@ -286,7 +286,7 @@ def sweep(url: str, services: Sequence[str]) -> None:
     transport = connect(url)
     try:
         for service in services:
-            for name in (request_queue(service), dead_queue(service), service):
+            for name in (*queues(service), service):
                 with contextlib.suppress(BrokerError):
                     transport.delete(name)
     finally:

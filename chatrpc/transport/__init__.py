@@ -135,11 +135,11 @@ class Transport:
                 channel.exchange.declare(what.name, what.kind, durable=True)
 
     def consume(
-        self, channel: Channel, queue: str, *, tag: str, prefetch: int, no_ack: bool
+        self, channel: Channel, queue: str, *, tag: str = "", prefetch: int, no_ack: bool
     ) -> None:
         """Have a queue's messages delivered to a channel, ``prefetch`` at a time (0: all).
 
-        ``tag`` names the consumer, for this channel.
+        ``tag`` names the consumer, for this channel; empty: the broker names it.
 
         Raises:
             NoWorker: there is no such queue.

@@ -23,7 +23,7 @@ from chatrpc.calls import Call
 from chatrpc.lab import faults
 from chatrpc.lab.firehose import connect
 from chatrpc.lab.wire import Wire
-from chatrpc.topology import dead_queue, request_queue
+from chatrpc.topology import dead_queue, queues, request_queue
 
 HERE = Path(__file__).parent
 PROGRAM = HERE / "labourer.py"
@@ -242,7 +242,7 @@ class Scene:
         """Remove the service from the broker."""
         transport = connect(self.broker.url)
         try:
-            for queue in (request_queue(self.service), dead_queue(self.service)):
+            for queue in queues(self.service):
                 transport.delete(queue, timeout=15.0)  # a cluster takes its time
         finally:
             transport.close()

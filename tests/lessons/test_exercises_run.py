@@ -37,7 +37,7 @@ def test_a_lesson_leaves_no_queue_behind(node: broker.Node) -> None:
 
 
 def _lesson_queues(node: broker.Node) -> list[str]:
-    names = (topology.request_queue("lesson-"), topology.dead_queue("lesson-"))
+    names = topology.request_queue("lesson-"), topology.dead_queue("lesson-")
     return [
         line.split()[0]
         for line in node.ctl("list_queues", "name", "--quiet").splitlines()
