@@ -81,7 +81,7 @@ def poison_is_put_away(trial: Trial) -> None:
     try:
         dead = _DeadLetters(transport, trial.service)
         _send_undecodable(transport, trial.service)
-        for turn in range(8):
+        for turn in range(1, 9):
             got = client.call("echo", turn)
             check(got == turn, f"beside poison, echo({turn}) answered {short(got)}")
         client.fails(RemoteError, "fail")  # a method that fails is no poison
@@ -148,13 +148,13 @@ class _Asker(threading.Thread):
     def run(self) -> None:
         """Make it."""
         try:
-            self._came = self._client.call(self.method, self._text, timeout=15.0)
+            self._came = self._client.call(self.method, self._text, timeout=12.0)
         except Exception as error:  # noqa: BLE001 - whatever a judged class raises
             self._came = error
 
     def is_answered(self) -> None:
         """Check its answer."""
-        self.join(17.0)
+        self.join(14.0)
         came = told(self._came) if isinstance(self._came, Exception) else short(self._came)
         check(
             self._came == self._text,

@@ -40,6 +40,10 @@ def nobody_there(trial: Trial) -> None:
     check(got == "worth waiting", f"a worker came in time, and the answer was {short(got)}")
 
 
+BYTES = 250
+"""What a call without answer may leave in memory, by the imprecision of the measurement."""
+
+
 @promise(
     "C05",
     "05",
@@ -79,12 +83,15 @@ def no_answer(trial: Trial) -> None:
     try:
         growth()
         growth()  # the first times fill what is filled once
-        grown = min(growth() for _ in range(3))
+        for _ in range(6):
+            # What stays behind grows each time; what a busy machine does late does not.
+            if (grown := growth()) < BYTES * unheard:
+                break
     finally:
         if not tracing:
             tracemalloc.stop()
     check(
-        grown < 250 * unheard,
+        grown < BYTES * unheard,
         f"{unheard} calls without answer left {grown // unheard} bytes each in memory",
     )
 
