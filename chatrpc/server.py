@@ -124,7 +124,7 @@ class RpcServer:
             queues=[topology.request_queue(self.service), self._fast_queue],
             prefetch=2 * self._threads_wanted,
             named_by="message_id",
-            cautious=True,
+            cautious=False,  # a consumer that is ended while it holds a message still counts as one
         )
         self._link = link
         try:
