@@ -27,9 +27,6 @@ log = logging.getLogger("chatrpc.link")
 _NACKS_IN_A_ROW = 3
 """After so many the connection is given up: a channel can be nacked for good."""
 
-_ONE_BY_ONE = "#1"
-"""What a cautious consumer's tag ends with."""
-
 
 @dataclass(slots=True)
 class Arrival:
@@ -75,11 +72,10 @@ class Link:
         party: who is told of everything.
         name: of its thread.
         declarations: what must exist; declared again after each dial.
-        queues: what it consumes; a delivery's ``consumer`` begins with the name of its queue.
+        queues: what it consumes; a delivery's ``consumer`` is the name of its queue.
         prefetch: how many unacknowledged deliveries it takes of each; 0 is no limit.
         safe: whether publishes are confirmed and deliveries acknowledged.
         named_by: which property of a message is the id that it is published under.
-        cautious: whether to take one delivery at a time until ``trust``.
     """
 
     def __init__(
@@ -93,11 +89,10 @@ class Link:
         prefetch: int = 0,
         safe: bool = True,
         named_by: str = "correlation_id",
-        cautious: bool = False,
     ) -> None:
         self._settings, self._party, self._safe = settings, party, safe
         self._declarations, self._queues, self._prefetch = declarations, queues, prefetch
-        self._named_by, self._cautious = named_by, cautious
+        self._named_by = named_by
         self._addresses = settings.addresses
         self._standing: _Standing | None = None
         self._dialing: Transport | None = None
@@ -159,20 +154,6 @@ class Link:
         standing = self._standing
         if self._nacks >= _NACKS_IN_A_ROW and standing is not None:
             standing.transport.abort()
-
-    def trust(self) -> None:
-        """Take as many deliveries at a time as allowed, from now on. (C14)"""
-        standing = self._standing
-        if not self._cautious or standing is None:
-            return
-        self._cautious = False
-        try:
-            for queue in self._queues:
-                standing.transport.cancel(standing.reading, f"{queue}{_ONE_BY_ONE}")
-                self._consume(standing, queue)
-        except RpcError as error:
-            log.info("%s", error)
-            standing.transport.abort()  # the next dial has them all
 
     def look(self, queue: str, *, timeout: float = 2.0) -> tuple[int, int]:
         """Return how many messages wait in a queue, and how many consumers it has.
@@ -281,16 +262,9 @@ class Link:
         reading.on_delivery = lambda delivery: self._party.delivered(Arrival(delivery, generation))
         self._generation, self._standing, self._nacks = generation, standing, 0
         for queue in self._queues:
-            self._consume(standing, queue)
-
-    def _consume(self, standing: _Standing, queue: str) -> None:
-        standing.transport.consume(
-            standing.reading,
-            queue,
-            tag=f"{queue}{_ONE_BY_ONE}" if self._cautious else queue,
-            prefetch=1 if self._cautious else self._prefetch,
-            no_ack=not self._safe,
-        )
+            standing.transport.consume(
+                reading, queue, tag=queue, prefetch=self._prefetch, no_ack=not self._safe
+            )
 
     def _live(self, standing: _Standing) -> None:
         log.info("connected to %s", standing.transport.address)

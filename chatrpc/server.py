@@ -112,7 +112,7 @@ class RpcServer:
         """
         if self._link is not None:
             raise RuntimeError("the server serves already")
-        self._closing = self._trusts = False
+        self._closing = False
         self._inbox: queue.SimpleQueue[Arrival | None] = queue.SimpleQueue()
         name = f"chatrpc-server-{self.service}"
         self._agenda = Agenda(f"{name}-agenda")
@@ -124,7 +124,6 @@ class RpcServer:
             queues=[topology.request_queue(self.service), self._fast_queue],
             prefetch=2 * self._threads_wanted,
             named_by="message_id",
-            cautious=False,  # a consumer that is ended while it holds a message still counts as one
         )
         self._link = link
         try:
@@ -206,11 +205,6 @@ class RpcServer:
     def delivered(self, arrival: Arrival) -> None:
         """Take a request from the link."""
         self._inbox.put(arrival)
-        if not self._trusts and not arrival.delivery.redelivered:
-            # A request that kills its workers comes again and again; while such ones may be
-            # about, each is taken alone, so that it takes no innocent ones along.
-            self._trusts = True
-            self._agenda.soon(self._trust)
 
     def settled(self, id: str, outcome: Outcome) -> None:
         """Learn what became of a reply's publish."""
@@ -255,10 +249,6 @@ class RpcServer:
                 log.exception("a request could not be handled")
                 self._give_up(arrival)
 
-    def _trust(self) -> None:
-        if (link := self._link) is not None:
-            link.trust()
-
     def _give_up(self, arrival: Arrival) -> None:
         if (link := self._link) is not None:
             link.reject(arrival)
@@ -288,7 +278,7 @@ class RpcServer:
             return
         if request.deadline.passed(now):
             link.ack(arrival)
-        elif delivery.consumer.startswith(self._fast_queue):
+        elif delivery.consumer == self._fast_queue:
             self._answer_fast(link, arrival, request)
         else:
             self._answer(arrival, request)

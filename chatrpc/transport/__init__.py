@@ -149,11 +149,6 @@ class Transport:
                 channel.basic.qos(prefetch)
             channel.basic.consume(queue=queue, consumer_tag=tag, no_ack=no_ack)
 
-    def cancel(self, channel: Channel, tag: str) -> None:
-        """End one consumer; what it was handed is still its channel's."""
-        with translated(self.address):
-            channel.basic.cancel(tag)
-
     def stop_consuming(self, channel: Channel, *, timeout: float) -> None:
         """Have no more messages delivered to a channel; a broker that is silent is left."""
         with _guard(timeout, self.abort), contextlib.suppress(AMQPError):
