@@ -14,14 +14,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..broker import BrokerProblem, Cluster, Node, private_cluster, private_node
+from ..broker import Cluster, Node, private_cluster, private_node
 from ..errors import BrokerError
 from ..messages import Message
 from ..settings import Settings
 from ..topology import REQUESTS, reply_queue, request_queue
 from ..transport import Channel
 from .firehose import Firehose, Hop, connect
-from .problem import LabProblem
+from .problem import LabProblem, told_in_a_cell
 from .wire import Wire
 
 
@@ -140,7 +140,7 @@ def restart_broker(node: Node | None = None, *, hard: bool = False) -> Fault:
     Raises:
         LabProblem: CHATRPC_URL names another broker, which is not ours to stop.
     """
-    try:
+    with told_in_a_cell():
         own = node or private_node()
         if not own.running:
             raise LabProblem("The kit's own broker does not run: chatrpc broker start.")
@@ -152,8 +152,6 @@ def restart_broker(node: Node | None = None, *, hard: bool = False) -> Fault:
         else:
             own.stop()
         own.start()
-    except BrokerProblem as problem:
-        raise LabProblem(str(problem)) from None
     return Fault(
         f"The broker was {'killed' if hard else 'stopped'} and started again",
         "what was written to disk and confirmed is still there; clients and workers come back "
@@ -170,18 +168,14 @@ def kill_leader(service: str, cluster: Cluster | None = None) -> Fault:
         LabProblem: no cluster runs, or none of its nodes leads that queue.
     """
     own = cluster or private_cluster()
-    try:
+    with told_in_a_cell():
         leader = own.leader(request_queue(service))
-    except BrokerProblem as problem:
-        raise LabProblem(str(problem)) from None
     leader.kill()
 
     def mend() -> None:
-        try:
+        with told_in_a_cell():
             leader.start()
             own.wait_until_whole()
-        except BrokerProblem as problem:
-            raise LabProblem(str(problem)) from None
 
     return Fault(
         f"Node {leader.name}, which led the queue of {service}, was killed",

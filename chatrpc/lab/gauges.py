@@ -14,12 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from ..broker import BrokerProblem, Node
+from ..broker import Node
 from ..errors import BrokerError, NoWorker
 from ..topology import request_queue
 from ..transport import Transport
 from .firehose import connect
-from .problem import LabProblem
+from .problem import LabProblem, told_in_a_cell
 
 KEPT = 5000
 """Samples that are kept: the newest."""
@@ -135,11 +135,9 @@ def unacknowledged(service: str, node: Node) -> int:
         told: list[dict[str, object]] = json.loads(node.ctl(*what, "--formatter", "json"))
         return told
 
-    try:
+    with told_in_a_cell():
         consumers = ask("list_consumers", "queue_name", "channel_pid")
         channels = ask("list_channels", "pid", "messages_unacknowledged")
-    except BrokerProblem as problem:
-        raise LabProblem(str(problem)) from None
     queue = request_queue(service)
     reading = {one["channel_pid"] for one in consumers if one["queue_name"] == queue}
     if not reading:

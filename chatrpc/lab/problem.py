@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
+from ..broker import BrokerProblem
+
 
 class LabProblem(Exception):
     """One sentence for the cell: what is wrong, and what to do."""
@@ -9,3 +14,12 @@ class LabProblem(Exception):
     def _render_traceback_(self) -> list[str]:
         """Return what IPython shows instead of a traceback: the sentence alone."""
         return [str(self)]
+
+
+@contextlib.contextmanager
+def told_in_a_cell() -> Iterator[None]:
+    """Raise what a broker's program says as a ``LabProblem``."""
+    try:
+        yield
+    except BrokerProblem as problem:
+        raise LabProblem(str(problem)) from None

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ..broker import BrokerProblem, Node
 from ..machine.ports import free_ports
-from .problem import LabProblem
+from .problem import LabProblem, told_in_a_cell
 from .trial import Spare
 
 START = 120.0  # seconds that its start may take on a busy machine
@@ -53,10 +53,8 @@ class SpareBroker:
         if "folder" not in self._told:
             raise LabProblem(self._told["problem"])
         facts = Spare(self._told["folder"], self._told["tls"])
-        try:
+        with told_in_a_cell():
             facts.node.start()
-        except BrokerProblem as problem:
-            raise LabProblem(str(problem)) from None
         return facts
 
     def _listen(self) -> dict[str, str]:
