@@ -16,7 +16,7 @@ class Writer:
 
     The thread that reads must never wait for a write: the broker may wait for it to read.
     What that thread adds goes out by ``nudge``, as far as the socket takes it at once; a
-    thread of the writer's own sends the rest. (fact: a stalled link holds writers only)
+    thread of the writer's own sends the rest.
 
     Args:
         send: writes bytes to the socket, waiting as long as it takes.

@@ -200,10 +200,11 @@ class Transport:
         try:
             with _guard(timeout, self._connection.abort):
                 self._connection.close()
-                self._connection.writer.close()
         except (AMQPError, OSError, KeyError, RuntimeError) as error:
             # A broker that goes meanwhile makes AMQPStorm trip over its own table of channels.
             log.debug("closing %s: %r", self.address, error)
+        finally:
+            self._connection.writer.close()
 
 
 @contextlib.contextmanager
