@@ -212,8 +212,8 @@ class RpcServer:
         if owed is None:
             return
         now = time.monotonic()
-        if outcome is Outcome.NACKED and self._link is not None:
-            self._link.nacked()
+        if outcome is Outcome.NACKED and owed.ours and self._link is not None:
+            self._link.nacked()  # a stranger's queue may be full, one of ours is not
         refused = outcome is Outcome.NACKED or (
             outcome is Outcome.RETURNED and self._may_come_back(owed.queue, now)
         )
