@@ -31,6 +31,7 @@ from chatrpc import (
     NoWorker,
     RemoteError,
     RpcClient,
+    RpcError,
     RpcServer,
     TooLarge,
     topology,
@@ -75,16 +76,26 @@ class EmptyIsNothing(RpcClient):
         return super().call(method, *args, timeout=timeout, **params) or None
 
 
-class WaitsForNobody(RpcClient):
-    """Does not notice that there is no queue."""
+class _WaitsOn(RpcClient):
+    """Waits on where it should say at once that the request was not taken."""
+
+    not_taken: type[RpcError]
+    excuse = "no answer"
 
     def call(self, method: str, /, *args: Any, timeout: float | None = None, **params: Any) -> Any:
         """Wait on."""
         try:
             return super().call(method, *args, timeout=timeout, **params)
-        except NoWorker:
+        except self.not_taken:
             time.sleep(timeout or 2.0)
-            raise CallTimeout("no answer: nobody listens") from None
+            raise CallTimeout(self.excuse) from None
+
+
+class WaitsForNobody(_WaitsOn):
+    """Does not notice that there is no queue."""
+
+    not_taken = NoWorker
+    excuse = "no answer: nobody listens"
 
 
 class GivesNoReason(RpcClient):
@@ -181,16 +192,10 @@ class SoonGivesUp(RpcClient):
             self.close()
 
 
-class WaitsForRoom(RpcClient):
+class WaitsForRoom(_WaitsOn):
     """Does not say that the queue is full."""
 
-    def call(self, method: str, /, *args: Any, timeout: float | None = None, **params: Any) -> Any:
-        """Wait on."""
-        try:
-            return super().call(method, *args, timeout=timeout, **params)
-        except Busy:
-            time.sleep(timeout or 2.0)
-            raise CallTimeout("no answer") from None
+    not_taken = Busy
 
 
 class SendsFirst(RpcClient):
