@@ -42,7 +42,8 @@ class RpcClient:
         timeout: seconds that a call waits, if it names no others.
         safe: True survives a lost connection: requests are confirmed, replies are kept in
             a queue of the client's own and acknowledged. False is faster, and gives that
-            up: every call in flight ends when the connection does.
+            up: every call in flight ends when the connection does, a request dies with its
+            worker, and what the broker drops is not noticed.
 
     Raises:
         BrokerRefused: wrong user, password, virtual host or certificate. (C16)

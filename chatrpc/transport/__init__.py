@@ -1,6 +1,6 @@
 """AMQPStorm as we need it: event-driven, prompt to notice a loss, bounded in every wait.
 
-The only module that knows AMQPStorm, and the only one that relies on its inside; proven
+The only package that knows AMQPStorm, and the only one that relies on its inside; proven
 on the version that ``PROVEN_ON`` names. It changes five things:
 
 1. Frames are put together in the inbound thread and handed over at once; AMQPStorm's own
