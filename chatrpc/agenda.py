@@ -27,6 +27,16 @@ class Agenda:
         self._thread: threading.Thread | None = None
         self._closed = False
 
+    def start(self) -> None:
+        """Start the thread now; else the first entry does."""
+        with self._changed:
+            if self._thread is None and not self._closed:
+                self._start()
+
+    def _start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        self._thread.start()
+
     def soon(self, act: Callable[[], None]) -> None:
         """Do something as soon as possible."""
         self.at(0.0, act)
@@ -38,8 +48,7 @@ class Agenda:
                 return
             heapq.heappush(self._entries, (when, next(self._order), act))
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                self._thread.start()
+                self._start()
             elif self._entries[0][2] is act:
                 self._changed.notify()
 

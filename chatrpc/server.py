@@ -120,7 +120,11 @@ class RpcServer:
             self._settings,
             self,
             name=f"{name}-link",
-            declarations=topology.for_server(self.service, limit=self._settings.queue_limit),
+            declarations=topology.for_server(
+                self.service,
+                limit=self._settings.queue_limit,
+                replicated=len(self._settings.addresses) > 1,
+            ),
             queues=[topology.request_queue(self.service), self._fast_queue],
             prefetch=2 * self._threads_wanted,
             named_by="message_id",
@@ -137,6 +141,7 @@ class RpcServer:
         ]
         for thread in self._threads:
             thread.start()
+        self._agenda.start()
 
     def serve_forever(self, *, drain: float = 30.0) -> None:
         """Serve until SIGINT or SIGTERM; then finish the work in hand, and return.

@@ -125,12 +125,18 @@ def for_reply(queue: str, *, replicated: bool) -> list[Declaration]:
 
     ``replicated`` makes it a quorum queue, for a broker of several nodes.
     """
-    kind = "quorum" if replicated else "classic"
-    return [Queue(queue, {"x-queue-type": kind, "x-expires": REPLY_EXPIRES})]
+    return [Queue(queue, {"x-queue-type": _kind(replicated), "x-expires": REPLY_EXPIRES})]
 
 
-def for_server(service: str, *, limit: int) -> list[Declaration]:
-    """Return what a server needs: its queue of at most ``limit`` requests, and the dead letters.
+def _kind(replicated: bool) -> str:
+    return "quorum" if replicated else "classic"
+
+
+def for_server(service: str, *, limit: int, replicated: bool = False) -> list[Declaration]:
+    """Return what a server needs: its queues of at most ``limit`` requests, and the dead letters.
+
+    ``replicated`` makes that of the fast mode a quorum queue too: a classic one is away
+    with its node, and nobody could declare it then.
 
     The dead-letter queue keeps what was rejected or came back too often; what merely
     expired finds no binding and is gone, as it should.
@@ -152,7 +158,7 @@ def for_server(service: str, *, limit: int) -> list[Declaration]:
         Binding(DEAD, dead, arguments={**from_fast, "x-first-death-reason": "rejected"}),
         Queue(requests, {"x-queue-type": "quorum", "x-delivery-limit": DELIVERY_LIMIT, **full}),
         Binding(REQUESTS, requests, key=service),
-        Queue(fast, {"x-queue-type": "classic", **full}),
+        Queue(fast, {"x-queue-type": _kind(replicated), **full}),
         Binding(REQUESTS, fast, key=service + FAST),
     ]
 
