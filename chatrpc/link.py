@@ -17,7 +17,7 @@ from typing import Protocol
 from . import topology
 from .backoff import Backoff
 from .confirms import Outcome
-from .errors import BrokerError, BrokerRefused, NoWorker, RpcError
+from .errors import BrokerError, BrokerRefused, RpcError
 from .messages import Message
 from .settings import Address, Settings
 from .transport import Channel, Delivery, Transport
@@ -71,7 +71,7 @@ class Link:
         settings: the broker's addresses, the heartbeat.
         party: who is told of everything.
         name: of its thread.
-        declarations: what must exist; declared again after each dial.
+        declarations: what must exist; looked at after each dial, and declared if it is not there.
         queues: what it consumes; a delivery's ``consumer`` is the name of its queue.
         prefetch: how many unacknowledged deliveries it takes of each; 0 is no limit.
         safe: whether publishes are confirmed and deliveries acknowledged.
@@ -223,9 +223,7 @@ class Link:
         )
         try:
             transport.open()
-            emptied = self._generation > 0 and self._gone(transport)
-            for what in self._declarations:
-                transport.declare(what)
+            emptied = self._declare(transport)
             publishing = transport.channel()
             direct = topology.DIRECT_REPLY in self._queues  # only on the channel that publishes
             reading = publishing if direct else transport.channel()
@@ -244,15 +242,20 @@ class Link:
         finally:
             self._dialing = None
 
-    def _gone(self, transport: Transport) -> bool:
-        """Whether what was in our queue is lost, since somebody deleted it, or it expired."""
-        if topology.DIRECT_REPLY in self._queues:
-            return True
-        try:
-            transport.look(self._queues[0])
-        except NoWorker:
-            return True
-        return False
+    def _declare(self, transport: Transport) -> bool:
+        """See to it that all is there; return whether what was in our first queue is lost.
+
+        After a redial only if something is missing: while a cluster's node is away, the
+        others answer questions, and may take no declaration.
+        """
+        missing = set()
+        if again := self._generation > 0:
+            kept = [what for what in self._declarations if not isinstance(what, topology.Binding)]
+            missing = {what.name for what in kept if not transport.exists(what)}
+        if missing or not again:
+            for what in self._declarations:
+                transport.declare(what)
+        return again and (self._queues[0] in missing or self._queues[0] == topology.DIRECT_REPLY)
 
     def _connect(self, standing: _Standing) -> None:
         generation = self._generation + 1

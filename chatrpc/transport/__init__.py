@@ -125,12 +125,21 @@ class Transport:
             else:
                 channel.queue.bind(what.queue, what.exchange, what.key, dict(what.arguments))
 
-    def _declare_exchange(self, what: topology.Exchange) -> None:
-        # A user with few rights may use an exchange that it may not declare.
+    def exists(self, what: topology.Exchange | topology.Queue) -> bool:
+        """Whether the broker has an exchange or a queue; a question, which changes nothing."""
         try:
             with self._question() as channel:
-                channel.exchange.declare(what.name, what.kind, passive=True)
+                if isinstance(what, topology.Exchange):
+                    channel.exchange.declare(what.name, what.kind, passive=True)
+                else:
+                    channel.queue.declare(what.name, passive=True)
         except NoWorker:
+            return False
+        return True
+
+    def _declare_exchange(self, what: topology.Exchange) -> None:
+        # A user with few rights may use an exchange that it may not declare.
+        if not self.exists(what):
             with self._question() as channel:
                 channel.exchange.declare(what.name, what.kind, durable=True)
 
