@@ -262,8 +262,9 @@ class Cluster:
         for record in self.folder.glob("*/node.json"):
             if (process := processes.recall(record)) is not None:
                 process.kill()
-        if isinstance(epmd := files.load(self._facts_file).get("epmd_port"), int):
-            end_epmd(epmd)
+        facts = files.load(self._facts_file)
+        if isinstance(epmd := facts.get("epmd_port"), int):
+            end_epmd(epmd, awaited=0.0 if facts.get("formed") else 1.5)
         files.forget_plain(self.folder)
 
     def _clear(self) -> None:

@@ -31,12 +31,15 @@ def is_free(port: int) -> bool:
     return True
 
 
-def end_epmd(port: int) -> None:
+def end_epmd(port: int, *, awaited: float = 0.0) -> None:
     """Ask Erlang's port mapper there to go; it stays while a node is registered with it.
 
-    A node that has just ended may still be registered for a moment, so this asks for 2 s.
+    A node that has just ended may still be registered for a moment, so this asks for 2 s. Where
+    nobody listens it is asked again for ``awaited`` seconds: who was ended in its start may
+    have left one that is only beginning.
     """
-    deadline = time.monotonic() + 2.0
+    began = time.monotonic()
+    deadline = began + 2.0
     while time.monotonic() < deadline:
         try:
             with socket.create_connection((LOOPBACK, port), 1.0) as sock:
@@ -45,7 +48,8 @@ def end_epmd(port: int) -> None:
                 if sock.recv(2) == b"OK":
                     return
         except OSError:
-            return
+            if time.monotonic() >= began + awaited:
+                return
         time.sleep(0.05)
 
 
