@@ -123,9 +123,9 @@ def consumer(service: str, **environment: str) -> Program:
 
 
 @contextmanager
-def serving(service: str, *options: str) -> Iterator[str]:
+def serving(service: str, *options: str, **more: str) -> Iterator[str]:
     """``python app.py`` as a process: yields its address on this machine."""
-    variables = {"CHATRPC_SERVICE": service, "CHATRPC_TIMEOUT": "6"}
+    variables = {"CHATRPC_SERVICE": service, "CHATRPC_TIMEOUT": "6", **more}
     with Program("app.py", "--port", "0", *options, **variables) as program:
         yield re.search(r"http://\S+?/(?=[., ])", program.wait_for("The chat is at"))[0]
 
