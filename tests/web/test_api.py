@@ -319,6 +319,11 @@ def test_a_full_queue_is_503(service: str, url: str, monkeypatch: pytest.MonkeyP
     with amqpstorm.Connection(*login, port=address.port) as link, link.channel() as channel:
         for _ in range(10):
             channel.basic.publish("{}", topology.request_queue(service))
+        # The limit counts what is there, not what is on its way.
+        while not channel.queue.declare(topology.request_queue(service), passive=True)[
+            "message_count"
+        ]:
+            time.sleep(0.01)
         app = create_app(service=service, timeout=5)
         try:
             answer = send(app.test_client(), "hola")
