@@ -223,7 +223,7 @@ def picture(rounds: list[dict[str, dict[str, float]]], about: str) -> str:
         f'<text x="12" y="{height - 12}" fill="#59636e" font-size="12">{escape(about)}</text>',
     ]
     for column, (field, title) in enumerate(columns):
-        left = 250 + 370 * column
+        left = 264 + 364 * column
         values = {peer: median(rounds, peer, field) for peer in PEERS}
         longest = max((v for v in values.values() if v), default=1.0)
         parts.append(f'<text x="{left}" y="24" fill="#1f2328">{escape(title)}</text>')
