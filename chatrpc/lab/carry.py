@@ -8,17 +8,15 @@ functions and assignments of the notebook taken along.
 from __future__ import annotations
 
 import ast
-import builtins
 import importlib.util
 import linecache
 import secrets
-import symtable
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
+from .cells import definitions, globals_of
 from .problem import LabProblem
 from .source import source_of
 
@@ -83,7 +81,7 @@ class _Module:
         )
 
     def _with_needs(self, source: str) -> str:
-        for name in _globals_of(source):
+        for name in globals_of(source):
             if name in self._space:
                 self.add(name, self._space[name])
         return source
@@ -114,40 +112,7 @@ def _is_literal(value: Any) -> bool:
         return False
 
 
-def _globals_of(source: str) -> list[str]:
-    """Return the global names that a source uses and does not make itself, in its order."""
-
-    def tables(table: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:
-        yield table
-        for child in table.get_children():
-            yield from tables(child)
-
-    used: dict[str, None] = {}
-    for table in tables(symtable.symtable(source, "source", "exec")):
-        top = table.get_type() == "module"
-        for symbol in table.get_symbols():
-            free = not symbol.is_assigned() if top else symbol.is_global()
-            if symbol.is_referenced() and free and not hasattr(builtins, symbol.get_name()):
-                used[symbol.get_name()] = None
-    return list(used)
-
-
 def _assignment(name: str) -> str | None:
     """Return the newest statement of a cell that gives the name its value."""
-    for cell in reversed([name for name in linecache.cache if "ipy" in name]):
-        text = "".join(linecache.getlines(cell))
-        try:
-            statements = ast.parse(text).body
-        except SyntaxError:
-            continue
-        for statement in reversed(statements):
-            if isinstance(statement, ast.Assign | ast.AnnAssign) and name in _targets(statement):
-                return ast.get_source_segment(text, statement)
-    return None
-
-
-def _targets(statement: ast.Assign | ast.AnnAssign) -> set[str]:
-    targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-    return {
-        node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)
-    }
+    cells = [name for name in linecache.cache if "ipy" in name]
+    return definitions("".join(linecache.getlines(cell)) for cell in cells).get(name)

@@ -79,6 +79,29 @@ def judge(
         return _board(room, pair, terms, spare=spare)
 
 
+def judge_file(
+    path: Path,
+    names: Sequence[str] = (),
+    *,
+    upto: str | int | None = None,
+    only: str | Iterable[str] | None = None,
+    scale: float = SCALE,
+    seed: int = 0,
+    url: str | None = None,
+    spare: SpareBroker | None = None,
+    tell: Tell = lambda row: None,
+) -> Report:
+    """Put the classes of a file to the promises; ``names`` says which, where it has several.
+
+    Raises:
+        LabProblem: as ``judge``, and: the file cannot be run, or has no such class.
+    """
+    terms = _terms(upto=upto, only=only, scale=scale, seed=seed)
+    with _room(url, str(path.parent)) as (room, folder):
+        pair = load(room, folder, path, names)
+        return _board(room, pair, terms, spare=spare, tell=tell)
+
+
 @dataclass(frozen=True)
 class _Terms:
     """What is asked: which promises, up to which lesson, how much, by which chance."""
@@ -220,18 +243,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     options = _parser().parse_args(argv)
     try:
-        terms = _terms(upto=options.upto, only=options.only, scale=options.scale, seed=options.seed)
+        asked = {name: getattr(options, name) for name in ("upto", "only", "scale", "seed")}
+        _terms(**asked)
         out = _writable(options.out)
         path, names = _parted(options.file)
-        with _room(broker.use(private=True), str(path.parent)) as (room, folder):
-            pair = load(room, folder, path, names)
-            report = _board(room, pair, terms, tell=_progress)
+        report = judge_file(path, names, **asked, url=broker.use(private=True), tell=_progress)
     except (LabProblem, broker.BrokerProblem) as problem:
         sys.stderr.write(f"{problem}\n")
         return 2
     sys.stdout.write(f"{report.text}\n")
     if out is not None:
-        out.write_text(json.dumps(_marks(report, path, terms), indent=1, ensure_ascii=False) + "\n")
+        out.write_text(json.dumps(_marks(report, path, asked), indent=1, ensure_ascii=False) + "\n")
     return 1 if report.broken else 0
 
 
@@ -265,14 +287,13 @@ def _writable(name: str | None) -> Path | None:
         raise LabProblem(f"The result cannot be written to {name}: {error.strerror}.") from None
 
 
-def _marks(report: Report, path: Path, terms: _Terms) -> dict[str, Any]:
+def _marks(report: Report, path: Path, asked: dict[str, Any]) -> dict[str, Any]:
     """What a teacher marks from: the board, and what it was made of."""
     return {
         "file": path.name,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "judged": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "scale": terms.scale,
-        "seed": terms.seed,
+        **asked,
         **report.marks,
     }
 
