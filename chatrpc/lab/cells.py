@@ -38,6 +38,14 @@ def definitions(texts: Iterable[str]) -> Definitions:
     return found
 
 
+def same(one: str, other: str) -> bool:
+    """Whether two texts are the same Python, but for comments and how they are laid out."""
+    try:
+        return ast.dump(ast.parse(one)) == ast.dump(ast.parse(other))
+    except SyntaxError:
+        return False
+
+
 def bound(statement: ast.stmt) -> list[str]:
     """Return the names that a definition gives a value: a class, function, import, assignment."""
     if isinstance(statement, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
@@ -64,7 +72,12 @@ def written(statement: ast.stmt, text: str, name: str) -> str:
     if isinstance(statement, ast.Import | ast.ImportFrom):
         return _import_of(statement, name)
     first, last = lines_of(statement)
-    return "\n".join(text.splitlines()[first - 1 : last])
+    return "\n".join(text_lines(text)[first - 1 : last])
+
+
+def text_lines(text: str) -> list[str]:
+    """Return a text's lines as Python counts them: a form feed, say, ends none."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
 def lines_of(statement: ast.stmt) -> tuple[int, int]:

@@ -189,8 +189,13 @@ def _board(
                 row = Row(promise, Result.NOT_REACHED)
             tell(row)
             rows.append(row)
-    names = [name.rpartition(".")[2] for _, name in pair]
-    return Report(names[0], names[1], rows)
+    (client_home, client), (server_home, server) = pair
+    return Report(client, server, rows, own=(_own(client_home), _own(server_home)))
+
+
+def _own(module: str) -> bool:
+    """Whether a judged class is not chatrpc's own, which stands in for one left out."""
+    return module.partition(".")[0] != "chatrpc"
 
 
 def _judged(
@@ -330,20 +335,26 @@ def load(room: Courtroom, folder: Path, path: Path, names: Sequence[str]) -> Pai
             if name not in by_name:
                 raise LabProblem(f"{path.name} has no class {name!r}.")
         found = [by_name[name] for name in names]
-    clients = [cls["name"] for cls in found if cls["client"]]
-    servers = [cls["name"] for cls in found if cls["server"]]
-    if not clients and not servers:
+    if not any(cls["client"] or cls["server"] for cls in found):
         raise LabProblem(
             f"{path.name} has no class with call or submit, and none with method, start and close."
         )
-    for kind, several in (("client", clients), ("server", servers)):
-        if len(several) > 1:
-            raise LabProblem(
-                f"{path.name} has several {kind} classes: say which, "
-                f"{path.name}:NAME ({', '.join(several)})."
-            )
-    own = ("chatrpc", "RpcClient"), ("chatrpc", "RpcServer")
-    return (
-        (module, clients[0]) if clients else own[0],
-        (module, servers[0]) if servers else own[1],
+    client, server = (
+        _chosen(path, kind, [cls["name"] for cls in found if cls["own"] and cls[kind]])
+        for kind in ("client", "server")
     )
+    return (
+        (module, client) if client else ("chatrpc", "RpcClient"),
+        (module, server) if server else ("chatrpc", "RpcServer"),
+    )
+
+
+def _chosen(path: Path, kind: str, names: Sequence[str]) -> str:
+    """Return the class to judge of those of a kind: the only one, or that of the usual name."""
+    usual = f"Rpc{kind.title()}"
+    if len(names) > 1 and usual not in names:
+        raise LabProblem(
+            f"{path.name} has several {kind} classes: say which, "
+            f"{path.name}:NAME ({', '.join(names)})."
+        )
+    return usual if usual in names else "".join(names)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from pathlib import Path
 from typing import Any
 
 from chatrpc.lab import sync
+from chatrpc.lab.solutions import EXERCISE
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "notebooks"
@@ -31,7 +31,6 @@ LONGEST_CODE = 25  # lines; a version on the way may have more, and a class that
 LONGEST_STEP = 60
 LONGEST_SHIPPED = 120
 LONGEST_TEXT = 1600  # characters
-EXERCISE = re.compile(r'^@lab\.exercise\("([0-9.]+)"', re.MULTILINE)
 ELSEWHERE = re.compile(r"/tmp/|/home/|/root/|/work/|\b127\.0\.0\.1:\d|localhost:\d|0x[0-9a-f]{6,}")
 
 
@@ -102,35 +101,6 @@ def _outputs(notebook: Any) -> list[str]:
 
 def _texts(cells: list[Any]) -> list[str]:
     return [cell.source for cell in cells if cell.cell_type == "markdown"]
-
-
-def solutions(path: Path) -> dict[str, str]:
-    """Return a lesson's solutions: the source of each, by its exercise."""
-    head, *parts = _parts(path)
-    return {id: head + source for id, source in zip(parts[::2], parts[1::2], strict=True)}
-
-
-def _parts(path: Path) -> list[str]:
-    text = (path.parent / "solutions" / f"{path.stem}.py").read_text(encoding="utf-8")
-    return re.split(r"^# %% ([0-9.]+)$", text, flags=re.MULTILINE)
-
-
-def exercises(notebook: Any) -> dict[str, Any]:
-    """Return a notebook's exercise cells, by the number of the exercise."""
-    return {
-        match[1]: cell
-        for cell in notebook.cells
-        if cell.cell_type == "code" and (match := EXERCISE.search(cell.source))
-    }
-
-
-def solved(notebook: Any, path: Path) -> Any:
-    """Return the notebook with each exercise cell replaced by its solution."""
-    whole = copy.deepcopy(notebook)
-    found = solutions(path)
-    for id, cell in exercises(whole).items():
-        cell.source = found[id]
-    return whole
 
 
 def told(cell: Any) -> str:
