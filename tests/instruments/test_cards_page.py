@@ -120,7 +120,7 @@ def test_hints_the_solution_a_difference_and_a_saved_class(page: Page, tmp_path:
     assert "self.calls.pop(id, None)  # <b>once</b>" in (tmp_path / "my_chatrpc.py").read_text()
     said = cells.nth(7).locator(".jp-OutputArea-output")
     expect(said).to_have_text(re.compile(r"^Tied uses odd, which no other process can have: .+\.$"))
-    expect(page.locator(".jp-OutputArea-output[data-mime-type*=stderr]")).to_have_count(0)
+    expect(page.locator(".jp-OutputArea-output[data-mime-type*=stderr]")).to_have_count(1)
 
     jupyterlab.picture(page, "cards")
     jupyterlab.present(page)
