@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-import queue
 import signal
 import socket
 import threading
@@ -19,6 +18,7 @@ from . import topology
 from .agenda import Agenda
 from .answers import Answers, Seen
 from .confirms import Outcome
+from .crew import Crew
 from .errors import InvalidRequest, RpcError
 from .link import Arrival, Link
 from .messages import Message, Reply, Request, Undecodable, key
@@ -31,6 +31,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 _PATIENCE = 60.0  # seconds for a request that names no deadline
 _AGAIN = 0.05  # seconds before a refused reply is sent again
+_SOON = 0.2  # seconds after which a slow first request may not hold up others
+_AT_LAST = 10.0  # seconds after which nobody looks any more whether it does
+_SUSPECT = 3  # a request that came back so often has perhaps killed who ran it
 _COMES_BACK = 2.0  # seconds that a client's own queue may be missing
 
 
@@ -68,7 +71,7 @@ class RpcServer:
     """
 
     def __init__(
-        self, service: str, *, url: str | None = None, threads: int = 4, name: str | None = None
+        self, service: str, *, url: str | None = None, threads: int = 16, name: str | None = None
     ) -> None:
         self.service = topology.check_service(service)
         self._fast_queue = topology.fast_queue(service)
@@ -82,7 +85,8 @@ class RpcServer:
         self._owed: dict[str, _Owed] = {}
         self._missing: dict[str, float] = {}  # clients' queues that are not there, since when
         self._all_told = threading.Event()  # while it closes: whether nothing is owed any more
-        self._closing = False
+        self._closing, self._wary = False, True
+        self._proof: Arrival | None = None  # the first request that was not suspect
         self._link: Link | None = None
 
     @overload
@@ -112,9 +116,9 @@ class RpcServer:
         """
         if self._link is not None:
             raise RuntimeError("the server serves already")
-        self._closing = False
-        self._inbox: queue.SimpleQueue[Arrival | None] = queue.SimpleQueue()
+        self._closing, self._wary = False, True
         name = f"chatrpc-server-{self.service}"
+        self._crew = Crew(self._work, threads=self._threads_wanted, name=name)
         self._agenda = Agenda(f"{name}-agenda")
         link = Link(
             self._settings,
@@ -127,6 +131,7 @@ class RpcServer:
             ),
             queues=[topology.request_queue(self.service), self._fast_queue],
             prefetch=2 * self._threads_wanted,
+            wary=True,
             named_by="message_id",
         )
         self._link = link
@@ -135,12 +140,7 @@ class RpcServer:
         except RpcError:
             self._link = None
             raise
-        self._threads = [
-            threading.Thread(target=self._work, name=f"{name}-{n}", daemon=True)
-            for n in range(1, self._threads_wanted + 1)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._crew.start()
         self._agenda.start()
 
     def serve_forever(self, *, drain: float = 30.0) -> None:
@@ -183,11 +183,7 @@ class RpcServer:
         end = time.monotonic() + drain
         self._closing = True
         link.stop_reading()
-        for _ in self._threads:
-            self._inbox.put(None)
-        for thread in self._threads:
-            if thread is not threading.current_thread():
-                thread.join(max(0.0, end - time.monotonic()))
+        self._crew.close(max(0.0, end - time.monotonic()))
         self._all_told.clear()
         if self._owed:
             self._all_told.wait(max(0.0, end - time.monotonic()))
@@ -209,7 +205,34 @@ class RpcServer:
 
     def delivered(self, arrival: Arrival) -> None:
         """Take a request from the link."""
-        self._inbox.put(arrival)
+        if self._wary:
+            self._judge(arrival)
+        self._crew.put(arrival)  # what is dropped is not acknowledged: another worker gets it
+
+    def _judge(self, arrival: Arrival) -> None:
+        # A fresh server may be the successor of one that a request has killed. As long as
+        # what comes is suspect it takes one at a time, so that nothing else dies with it.
+        link, delivery = self._link, arrival.delivery
+        if link is None or delivery.problem or delivery.consumer == self._fast_queue:
+            return
+        if topology.returns(delivery.message.headers) < _SUSPECT:
+            self._wary, self._proof = False, arrival
+            now = time.monotonic()
+            self._agenda.at(now + _SOON, lambda: self._trust_if_others_wait(now + _AT_LAST))
+
+    def _trust_if_others_wait(self, at_last: float) -> None:
+        # Not before: while the first request is in hand, the broker would count us twice.
+        if (link := self._link) is None or self._proof is None:
+            return
+        now = time.monotonic()
+        try:
+            waiting, _ = link.look(topology.request_queue(self.service))
+        except RpcError:
+            waiting = 0
+        if waiting or now > at_last:
+            link.trust()
+        else:
+            self._agenda.at(now + _SOON, lambda: self._trust_if_others_wait(at_last))
 
     def settled(self, id: str, outcome: Outcome) -> None:
         """Learn what became of a reply's publish."""
@@ -229,6 +252,9 @@ class RpcServer:
             self._missing.pop(owed.queue, None)
         if outcome is not Outcome.LOST:
             owed.done(owed.arrival)
+            if owed.arrival is self._proof and self._link is not None:
+                self._proof = None
+                self._agenda.soon(self._link.trust)
         self._settle(id)
 
     def _may_come_back(self, queue: str, now: float) -> bool:
@@ -244,19 +270,13 @@ class RpcServer:
     def down(self, error: RpcError) -> None:
         """Have nothing to do: what runs now is answered when it is done."""
 
-    def _work(self) -> None:
-        while (arrival := self._inbox.get()) is not None:
-            if self._closing:
-                continue  # not acknowledged, so another worker gets it
-            try:
-                self._take(arrival)
-            except Exception:
-                log.exception("a request could not be handled")
-                self._give_up(arrival)
-
-    def _give_up(self, arrival: Arrival) -> None:
-        if (link := self._link) is not None:
-            link.reject(arrival)
+    def _work(self, arrival: Arrival) -> None:
+        try:
+            self._take(arrival)
+        except Exception:
+            log.exception("a request could not be handled")
+            if (link := self._link) is not None:
+                link.reject(arrival)
 
     def _take(self, arrival: Arrival) -> None:
         link, delivery = self._link, arrival.delivery
