@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .gauges import Gauges as Gauges
     from .ladder import trace as trace
     from .panel import ChatPanel as ChatPanel
+    from .saving import save as save
     from .services import service as service
     from .source import diff as diff
     from .wire import Wire as Wire
@@ -31,6 +32,7 @@ _HOME = {
     "exercise": "exercises",
     "judge": "contract",
     "legend": "colours",
+    "save": "saving",
     "service": "services",
     "trace": "ladder",
     "worker": "workers",
@@ -46,6 +48,7 @@ __all__ = [
     "faults",
     "judge",
     "legend",
+    "save",
     "service",
     "trace",
     "worker",
