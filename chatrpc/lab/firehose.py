@@ -285,6 +285,10 @@ class Firehose:
                 continue
         return found
 
+    def missing(self, queues: Collection[str]) -> frozenset[str]:
+        """Say which of these queues do not exist now."""
+        return frozenset(q for q, depth in self.depths(queues).items() if depth is None)
+
     def _listen(self) -> None:
         try:
             queue = self._channel.queue.declare(exclusive=True)["queue"]
