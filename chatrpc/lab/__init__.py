@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .saving import save as save
     from .services import service as service
     from .source import diff as diff
+    from .spare import own_broker as own_broker
     from .wire import Wire as Wire
     from .workers import worker as worker
 
@@ -43,6 +44,7 @@ _HOME = {
     "exercise": "exercises",
     "judge": "contract",
     "legend": "colours",
+    "own_broker": "spare",
     "save": "saving",
     "service": "services",
     "trace": "ladder",
@@ -62,6 +64,7 @@ __all__ = [
     "faults",
     "judge",
     "legend",
+    "own_broker",
     "save",
     "service",
     "trace",

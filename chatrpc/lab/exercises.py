@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from .solutions import Solution, solution
 
-PATIENCE = 20.0  # seconds that a check may take
+PATIENCE = 20.0  # seconds that a check may take, if its exercise says nothing else
 
 Answer = TypeVar("Answer", bound=Callable[..., Any])
 
@@ -47,7 +47,7 @@ class Exercise:
     """One exercise: its check, what to say when it passes, and hints from slight to plain.
 
     `check` gets the answer and whatever the cell handed over; it returns when all is well,
-    raises `NotYet` for the stub and `Broken` for what is wrong.
+    raises `NotYet` for the stub and `Broken` for what is wrong, within `patience` seconds.
     """
 
     id: str
@@ -55,6 +55,7 @@ class Exercise:
     check: Callable[..., None]
     why: str
     hints: tuple[str, ...]
+    patience: float = PATIENCE
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def exercise(id: str, **given: Any) -> Callable[[Answer], Answer]:
     """Check the decorated answer, show its card, and return the answer unchanged.
 
     `given` is what the check needs from the notebook, like a client. The card is shown
-    whatever the answer does: it never raises, and one that hangs is given up after 20 seconds.
+    whatever the answer does: it never raises, and one that hangs is given up after a while.
     """
 
     def around(answer: Answer) -> Answer:
@@ -144,7 +145,7 @@ def judge_answer(id: str, answer: Callable[..., Any], **given: Any) -> Card:
         return Card(id, Outcome.BROKE, f"The checks of this lesson cannot be read: {told}")
     if found is None:
         return Card(id, Outcome.BROKE, f"There is no exercise {id}: look at its number.")
-    verdict = _within(PATIENCE, lambda: found.check(answer, **given))
+    verdict = _within(found.patience, lambda: found.check(answer, **given))
     if verdict is None:
         _tries.pop(id, None)
         return Card(id, Outcome.PASSED, found.why, solution=solution(id))

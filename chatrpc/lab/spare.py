@@ -1,13 +1,15 @@
 """A broker of the judge's own, which a promise may kill; it also listens with TLS.
 
 It belongs to a process that lives as long as its standard input: whoever opened it leaves no
-broker behind, however it ends. ``python -m chatrpc.lab.spare`` is that process.
+broker behind, however it ends. ``python -m chatrpc.lab.spare`` is that process. A notebook that
+kills a broker has one, too: ``lab.own_broker()``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import select
 import shutil
 import subprocess
@@ -76,6 +78,31 @@ class SpareBroker:
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         self.close()
+
+
+_own: SpareBroker | None = None
+
+
+def own_broker() -> Node:
+    """Start a broker of this kernel's own, make it the one in use, and return its node.
+
+    It may be killed: nobody else uses it. It goes with the kernel, however that ends; the same
+    one comes back when the cell is run again.
+
+    Raises:
+        LabProblem: it cannot be had on this machine.
+    """
+    node = own_spare().ready().node
+    os.environ["CHATRPC_URL"] = node.url
+    return node
+
+
+def own_spare() -> SpareBroker:
+    """Return the broker of this kernel's own, which is started if there is none."""
+    global _own
+    if _own is None:
+        _own = SpareBroker()
+    return _own
 
 
 def main() -> None:
