@@ -449,8 +449,8 @@ EXERCISES = [
         "else.",
         check_sends_again,
         "What could not be sent waits; what nothing is known of goes again, under the same id. So "
-        "nothing is lost, and what arrives twice is known by its name. Three short methods, and they "
-        "are the difference between reconnected and recovered.",
+        "nothing is lost, and what arrives twice is known by its name. Three short methods: they are "
+        "the difference between reconnected and recovered.",
         (
             "Three things can go wrong with a publish: it could not be made, its outcome is LOST, "
             "the broker said NACKED. Where do you hear of each?",
