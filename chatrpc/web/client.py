@@ -22,7 +22,8 @@ from .own import Client
 log = logging.getLogger("chatrpc.web")
 
 WAITING = 30  # threads that may wait for answers; the server's other two can still say "busy"
-A_MOMENT = 0.1  # seconds that one more may wait for a place, as quick answers free them
+A_MOMENT = 0.1  # seconds in which a place becomes free, where answers are quick
+A_QUEUE = 1.0  # seconds that one more may wait for a place while others become free
 PATIENCE = 30.0  # seconds that a message waits for its answer, unless CHATRPC_TIMEOUT says other
 LOOK_AGAIN = 0.4  # seconds after which broker and workers are looked at anew
 A_GLANCE = 0.5  # seconds in which a broker that is there has told who listens
@@ -126,16 +127,20 @@ class SharedClient:
     @contextmanager
     def place(self) -> Iterator[Client]:
         """The client, and one of the places of those who wait. Raises Busy when all are taken."""
+        end = time.monotonic() + A_QUEUE
         # Where no place was taken or became free lately, none will: that is said at once.
-        quick = time.monotonic() - self._moved_at < A_MOMENT
-        if not self._places.acquire(timeout=A_MOMENT if quick else 0):
-            raise Busy("too many people are waiting for their answers", ran=Ran.NO)
+        while not self._places.acquire(timeout=A_MOMENT if self._moves() else 0):
+            if not self._moves() or time.monotonic() > end:
+                raise Busy("too many people are waiting for their answers", ran=Ran.NO)
         self._moved_at = time.monotonic()
         try:
             yield self.get()
         finally:
             self._moved_at = time.monotonic()
             self._places.release()
+
+    def _moves(self) -> bool:
+        return time.monotonic() - self._moved_at < A_MOMENT
 
     # -- who is there --
 
