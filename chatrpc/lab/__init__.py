@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .exercises import exercise as exercise
     from .gauges import Gauges as Gauges
     from .ladder import trace as trace
+    from .page import chat_page as chat_page
     from .panel import ChatPanel as ChatPanel
     from .services import service as service
     from .source import diff as diff
@@ -27,6 +28,7 @@ _HOME = {
     "ChatPanel": "panel",
     "Gauges": "gauges",
     "Wire": "wire",
+    "chat_page": "page",
     "diff": "source",
     "exercise": "exercises",
     "judge": "contract",
@@ -41,6 +43,7 @@ __all__ = [
     "ChatPanel",
     "Gauges",
     "Wire",
+    "chat_page",
     "diff",
     "exercise",
     "faults",
