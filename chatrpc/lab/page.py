@@ -138,7 +138,8 @@ class ChatPage:
         frame = widgets.HTML(
             f'<iframe src="{address}" title="The chat" width="100%" height="{self._height:d}"'
             ' style="border:1px solid var(--jp-border-color1,#bdbdbd);border-radius:14px"></iframe>'
-            f'<p><a href="{address}" target="_blank" rel="noopener">{address}</a></p>',
+            "<p>In a tab of its own: "
+            f'<a href="{address}" target="_blank" rel="noopener">{address}</a></p>',
             layout={"max_width": "60em"},
         )
         frame.add_class("chatrpc-page")

@@ -12,9 +12,11 @@ import time
 from contextlib import suppress
 from typing import Any, NoReturn, TextIO, cast
 
+import click
 import segno
 import waitress  # type: ignore[import-untyped]
 from flask import Flask, request
+from flask.helpers import get_debug_flag
 from waitress import wasyncore
 from waitress.channel import HTTPChannel  # type: ignore[import-untyped]
 from waitress.server import BaseWSGIServer  # type: ignore[import-untyped]
@@ -32,6 +34,7 @@ MAX_REQUEST = 1024 * 1024  # bytes that are read at all; over inbox.MAX_BODY the
 A_LOOK = 10e-6  # seconds that it takes to see what one connection is ready for
 
 EVERYWHERE = ("0.0.0.0", "::")
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 # -- the room -----------------------------------------------------------------------------------
@@ -82,6 +85,21 @@ def serve(app: Flask, client: SharedClient, *, host: str, port: int) -> int:
         client.close()
     tell("Stopped.")
     return 0
+
+
+def greet() -> None:
+    """Say under ``flask run --host=0.0.0.0``, too, how the room comes in.
+
+    Ends the program with one sentence if the room would get a debugger.
+    """
+    context = click.get_current_context(silent=True)
+    if context is None or context.info_name != "run":
+        return
+    host, port = context.params.get("host"), context.params.get("port")
+    if host not in LOOPBACK and get_debug_flag():
+        sys.exit("Flask's debugger would let the whole room run code here: leave --debug away.")
+    if host in EVERYWHERE:
+        _invite(host, cast(int, port))
 
 
 def listen(app: Flask, *, host: str, port: int, prompt: float = PROMPT) -> Server:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
+import zxingcpp
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
@@ -425,6 +427,46 @@ def test_a_store_that_is_full_or_spoilt_disturbs_nobody(open_page: Open) -> None
 
 
 # -- for the room -------------------------------------------------------------------------------
+
+
+GRAY = """async (png) => {
+    const image = new Image();
+    image.src = `data:image/png;base64,${png}`;
+    await image.decode();
+    const canvas = new OffscreenCanvas(image.width, image.height);
+    const pen = canvas.getContext("2d");
+    pen.drawImage(image, 0, 0);
+    const { data } = pen.getImageData(0, 0, image.width, image.height);
+    let gray = "";
+    for (let i = 0; i < data.length; i += 4) gray += String.fromCharCode(data[i]);
+    return [image.height, image.width, btoa(gray)];
+}"""
+
+
+def read_screen(page: Page) -> list[str]:
+    """What a phone held before this window reads: the texts of all QR codes in it."""
+    blank = page.context.browser.new_page()
+    png = base64.b64encode(page.screenshot()).decode()
+    height, width, gray = blank.evaluate(GRAY, png)
+    blank.close()
+    picture = memoryview(base64.b64decode(gray)).cast("B", [height, width])
+    return [found.text for found in zxingcpp.read_barcodes(picture, try_invert=False)]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.skipif(not lan_address(), reason="this machine is in no network")
+def test_a_phone_reads_the_way_in(open_page: Open, service: str, scheme: str) -> None:
+    """From the projector, and from another phone, in light and in dark."""
+    with serving(service, "--lan") as site:
+        address = f"http://{lan_address()}:{site.rpartition(':')[2]}"
+        projector = open_page(at=site, size=PROJECTOR, color_scheme=scheme)
+        eventually(projector, "document.querySelector('#room img').naturalWidth > 0")
+        assert read_screen(projector) == [address]
+        phone = open_page(at=address, size=PHONE, color_scheme=scheme, reduced_motion="reduce")
+        assert read_screen(phone) == []
+        phone.locator("#invite").click()
+        eventually(phone, "document.querySelector('#room img').naturalWidth > 0")
+        assert read_screen(phone) == [address]
 
 
 @pytest.mark.skipif(not lan_address(), reason="this machine is in no network")
