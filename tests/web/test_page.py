@@ -6,6 +6,7 @@ import base64
 import re
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -67,6 +68,20 @@ def open_page(browser: Browser, standing: Standing) -> Iterator[Open]:
     for context in contexts:
         context.close()
     assert errors == []
+
+
+@pytest.fixture
+def impatient(service: str) -> Iterator[str]:
+    """The address of an app of the test's own, whose messages wait for three seconds."""
+    with serving(service, CHATRPC_TIMEOUT="3") as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def lan(url: str) -> Iterator[str]:
+    """The address of an app for the room, which nobody stops."""
+    with serving(f"test-{uuid.uuid4().hex[:8]}", "--lan") as site:
+        yield f"http://{lan_address()}:{site.rpartition(':')[2]}"
 
 
 def say(page: Page, text: str) -> None:
@@ -229,9 +244,11 @@ def test_nobody_listens_and_then_somebody_does(open_page: Open, site: str, servi
     assert re.fullmatch("[0-9a-f]{32}", sent[0])
 
 
-def test_the_worker_stops_while_one_writes(open_page: Open, site: str, worker: Program) -> None:
+def test_the_worker_stops_while_one_writes(
+    open_page: Open, impatient: str, worker: Program
+) -> None:
     """The light changes within two seconds; the waiting message says what to do, then the error."""
-    page = open_page(at=site)
+    page = open_page(at=impatient)
     say(page, "hola")
     expect(page.locator(".answer")).to_have_count(1)
     worker.stop()
@@ -455,18 +472,16 @@ def read_screen(page: Page) -> list[str]:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.skipif(not lan_address(), reason="this machine is in no network")
-def test_a_phone_reads_the_way_in(open_page: Open, service: str, scheme: str) -> None:
+def test_a_phone_reads_the_way_in(open_page: Open, lan: str, scheme: str) -> None:
     """From the projector, and from another phone, in light and in dark."""
-    with serving(service, "--lan") as site:
-        address = f"http://{lan_address()}:{site.rpartition(':')[2]}"
-        projector = open_page(at=site, size=PROJECTOR, color_scheme=scheme)
-        eventually(projector, "document.querySelector('#room img').naturalWidth > 0")
-        assert read_screen(projector) == [address]
-        phone = open_page(at=address, size=PHONE, color_scheme=scheme, reduced_motion="reduce")
-        assert read_screen(phone) == []
-        phone.locator("#invite").click()
-        eventually(phone, "document.querySelector('#room img').naturalWidth > 0")
-        assert read_screen(phone) == [address]
+    projector = open_page(at=lan, size=PROJECTOR, color_scheme=scheme)
+    eventually(projector, "document.querySelector('#room img').naturalWidth > 0")
+    assert read_screen(projector) == [lan]
+    phone = open_page(at=lan, size=PHONE, color_scheme=scheme, reduced_motion="reduce")
+    assert read_screen(phone) == []
+    phone.locator("#invite").click()
+    eventually(phone, "document.querySelector('#room img').naturalWidth > 0")
+    assert read_screen(phone) == [lan]
 
 
 @pytest.mark.skipif(not lan_address(), reason="this machine is in no network")
@@ -521,9 +536,10 @@ def serious(page: Page) -> list[str]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(open_page: Open, scheme: str) -> None:
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_axe_finds_nothing_serious(open_page: Open, scheme: str, size: dict[str, int]) -> None:
     """The empty page, and one with answers, code, a link, an error and a message under way."""
-    page = open_page(color_scheme=scheme, reduced_motion="reduce")
+    page = open_page(size=size, color_scheme=scheme, reduced_motion="reduce")
     expect(page.locator("#presence")).to_have_text("1 worker escucha")
     assert serious(page) == []
     say(page, "/eco `print(1)` https://example.org/ ```\nx = 1\n```")
