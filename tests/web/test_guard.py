@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from app import create_app
 from chatrpc.web import guard, serving
-from chatrpc.web.limits import Rates
+from chatrpc.web.limits import Places, Rates
 from tests.programs import Program, Standing
 
 SECRETS = ("Traceback", "guest", "amqp://", 'File "', "site-packages")
@@ -186,6 +186,47 @@ def test_no_bound_if_one_wants_none(monkeypatch: pytest.MonkeyPatch) -> None:
     http = create_app().test_client()
     http.get("/")
     assert {http.post("/api/messages", json={}).status_code for _ in range(1000)} == {400}
+
+
+# -- how many at once ---------------------------------------------------------------------------
+
+
+def test_who_has_waited_longest_is_next() -> None:
+    """Whoever leaves and comes again at once stands behind those who wait."""
+    places = Places(1, moment=10, most=10)
+    order: list[str] = []
+    assert places.take()
+
+    def come(name: str) -> None:
+        assert places.take()
+        order.append(name)
+        places.leave()
+
+    threads = [threading.Thread(target=come, args=(name,)) for name in "abc"]
+    for number, thread in enumerate(threads, 1):
+        thread.start()
+        while len(places._queue) < number:
+            time.sleep(0.001)
+    places.leave()
+    come("again")
+    for thread in threads:
+        thread.join(10)
+    assert order == ["a", "b", "c", "again"]
+
+
+def test_nobody_waits_for_places_that_do_not_change_hands() -> None:
+    """Who comes within a moment of the last change waits for that moment, who comes later not."""
+    places = Places(2, moment=0.2, most=10)
+    assert places.take()
+    assert places.take()
+    begun = time.monotonic()
+    assert not places.take()
+    assert 0.15 < time.monotonic() - begun < 2
+    begun = time.monotonic()
+    assert not any(places.take() for _ in range(100))
+    assert time.monotonic() - begun < 0.2
+    places.leave()
+    assert places.take()
 
 
 # -- whatever one sends -------------------------------------------------------------------------
