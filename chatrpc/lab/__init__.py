@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .ladder import trace as trace
     from .page import chat_page as chat_page
     from .panel import ChatPanel as ChatPanel
+    from .saving import save as save
     from .services import service as service
     from .source import diff as diff
     from .wire import Wire as Wire
@@ -33,6 +34,7 @@ _HOME = {
     "exercise": "exercises",
     "judge": "contract",
     "legend": "colours",
+    "save": "saving",
     "service": "services",
     "trace": "ladder",
     "worker": "workers",
@@ -49,6 +51,7 @@ __all__ = [
     "faults",
     "judge",
     "legend",
+    "save",
     "service",
     "trace",
     "worker",
