@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .exercises import exercise as exercise
     from .gauges import Gauges as Gauges
     from .ladder import trace as trace
+    from .page import chat_page as chat_page
     from .panel import ChatPanel as ChatPanel
     from .panel import beside as beside
     from .saving import save as save
@@ -40,6 +41,7 @@ _HOME = {
     "Gauges": "gauges",
     "Wire": "wire",
     "beside": "panel",
+    "chat_page": "page",
     "diff": "source",
     "exercise": "exercises",
     "judge": "contract",
@@ -59,6 +61,7 @@ __all__ = [
     "Gauges",
     "Wire",
     "beside",
+    "chat_page",
     "diff",
     "exercise",
     "faults",
