@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .exercises import exercise as exercise
     from .gauges import Gauges as Gauges
     from .ladder import trace as trace
+    from .own import mine as mine
     from .page import chat_page as chat_page
     from .panel import ChatPanel as ChatPanel
     from .panel import beside as beside
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from .services import service as service
     from .source import diff as diff
     from .spare import own_broker as own_broker
+    from .stories import riddles as riddles
     from .wire import Wire as Wire
     from .workers import worker as worker
 
@@ -46,7 +48,9 @@ _HOME = {
     "exercise": "exercises",
     "judge": "contract",
     "legend": "colours",
+    "mine": "own",
     "own_broker": "spare",
+    "riddles": "stories",
     "save": "saving",
     "service": "services",
     "trace": "ladder",
@@ -67,7 +71,9 @@ __all__ = [
     "faults",
     "judge",
     "legend",
+    "mine",
     "own_broker",
+    "riddles",
     "save",
     "service",
     "trace",

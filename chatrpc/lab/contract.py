@@ -19,7 +19,9 @@ import re
 import secrets
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -193,31 +195,43 @@ def _board(
     tell: Tell = lambda row: None,
     trace: bool = False,
 ) -> Report:
-    """Put a pair of classes to each promise, one after the other."""
-    rows: list[Row] = []
+    """Put a pair of classes to each promise, one after the other.
+
+    What kills a broker of its own waits most of the time, and is put to them beside the others.
+    """
+    rows = {p.id: Row(p, Result.NOT_REACHED) for p in terms.promises if not terms.reached(p)}
+    asked = [promise for promise in terms.promises if terms.reached(promise)]
+    apart = [promise for promise in asked if promise.spare]
+    telling, over = threading.Lock(), threading.Event()
+
+    def put(room: Courtroom, promises: Sequence[Promise], ears: Ears) -> None:
+        for promise in promises:
+            if over.is_set():
+                return
+            with telling:
+                tell(Row(promise, Result.ON_TRIAL))
+            row = _judged(room, pair, promise, terms, spare, ears)
+            with telling:
+                rows[promise.id] = row
+                tell(row)
+
     with contextlib.ExitStack() as stack:
-        if spare is None and any(p.spare and terms.reached(p) for p in terms.promises):
+        if spare is None and apart:
             spare = stack.enter_context(SpareBroker())
         ears = stack.enter_context(Ears(room.url if trace and terms.scale <= HEARD else None))
+        beside = stack.enter_context(ThreadPoolExecutor(1))
+        second = stack.enter_context(Courtroom(room.url, path=room.path))
+        put_apart = beside.submit(put, second, apart, stack.enter_context(Ears(None)))
+        stack.callback(over.set)
         try:
-            for promise in terms.promises:
-                if not terms.reached(promise):
-                    rows.append(Row(promise, Result.NOT_REACHED))
-                    continue
-                tell(Row(promise, Result.ON_TRIAL))
-                rows.append(_judged(room, pair, promise, terms, spare, ears))
-                tell(rows[-1])
+            put(room, [promise for promise in asked if not promise.spare], ears)
+            put_apart.result()
         except KeyboardInterrupt:
             if not is_live():
                 raise
-            left = [one for one in terms.promises if one not in {row.promise for row in rows}]
-            rows += [
-                Row(one, Result.NOT_JUDGED, "it was stopped")
-                if terms.reached(one)
-                else Row(one, Result.NOT_REACHED)
-                for one in left
-            ]
-    return Report(*_names(pair), rows, own=_own(pair))
+            done = dict(rows)
+            rows = {p.id: Row(p, Result.NOT_JUDGED, "it was stopped") for p in asked} | done
+    return Report(*_names(pair), [rows[p.id] for p in terms.promises], own=_own(pair))
 
 
 def _names(pair: Pair) -> tuple[str, str]:

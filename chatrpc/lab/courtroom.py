@@ -41,7 +41,7 @@ class Courtroom:
     """
 
     def __init__(self, url: str, *, path: Sequence[str]) -> None:
-        self.url = url
+        self.url, self.path = url, path
         kept = {k: v for k, v in os.environ.items() if not k.startswith("CHATRPC_")}
         self._env = kept | {"CHATRPC_URL": url, "PYTHONPATH": os.pathsep.join(path)}
         self._process: subprocess.Popen[str] | None = None

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -286,7 +287,7 @@ def _killed(cls: type, bench: _Bench, node: Node) -> None:
         _got(client, "before", "Before the broker was killed, a call")
         time.sleep(max(0.0, bench.began + YOUNG - time.monotonic()))
         node.kill()
-        asked = [_aside(lambda text=f"away {n}": client.call("work", text)) for n in range(3)]
+        asked = [_aside(partial(client.call, "work", f"away {n}")) for n in range(3)]
         node.start()
         for number, one in enumerate(asked):
             what = "C13: a call was made while the broker was dead, and it"
@@ -449,7 +450,7 @@ EXERCISES = [
         "else.",
         check_sends_again,
         "What could not be sent waits; what nothing is known of goes again, under the same id. So "
-        "nothing is lost, and what arrives twice is known by its name. Three short methods: they are "
+        "nothing is lost, and what arrives twice is known by its name. Three short methods are "
         "the difference between reconnected and recovered.",
         (
             "Three things can go wrong with a publish: it could not be made, its outcome is LOST, "
