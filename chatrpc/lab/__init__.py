@@ -13,11 +13,16 @@ if TYPE_CHECKING:
     from . import faults as faults
     from .colours import legend as legend
     from .contract import judge as judge
+    from .crew import Crew as Crew
+    from .cups import Cups as Cups
+    from .cups import ledger as ledger
     from .exercises import exercise as exercise
     from .gauges import Gauges as Gauges
     from .ladder import trace as trace
     from .panel import ChatPanel as ChatPanel
+    from .points import point as point
     from .services import service as service
+    from .silence import silences as silences
     from .source import diff as diff
     from .wire import Wire as Wire
     from .workers import worker as worker
@@ -25,13 +30,18 @@ if TYPE_CHECKING:
 # A module must not share the name of what it exports: importing it would hide the export.
 _HOME = {
     "ChatPanel": "panel",
+    "Crew": "crew",
+    "Cups": "cups",
     "Gauges": "gauges",
     "Wire": "wire",
     "diff": "source",
     "exercise": "exercises",
     "judge": "contract",
+    "ledger": "cups",
     "legend": "colours",
+    "point": "points",
     "service": "services",
+    "silences": "silence",
     "trace": "ladder",
     "worker": "workers",
 }
@@ -39,14 +49,19 @@ _MODULES = ("faults",)
 
 __all__ = [
     "ChatPanel",
+    "Crew",
+    "Cups",
     "Gauges",
     "Wire",
     "diff",
     "exercise",
     "faults",
     "judge",
+    "ledger",
     "legend",
+    "point",
     "service",
+    "silences",
     "trace",
     "worker",
 ]

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 from html import escape
 from pathlib import Path
@@ -94,11 +94,19 @@ def stop_all() -> None:
 class Worker:
     """One worker process and its card."""
 
-    def __init__(self, service: str, name: str, program: Path) -> None:
+    def __init__(
+        self,
+        service: str,
+        name: str,
+        program: Path,
+        *,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.service = service
         self.name = name
         self.state = State.STOPPED
         self._program = program
+        self._environment = dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._log: BinaryIO | None = None
         self._lock = threading.RLock()
@@ -185,7 +193,12 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=self._log,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "CHATRPC_SERVICE": self.service, "PYTHONUNBUFFERED": "1"},
+            env={
+                **os.environ,
+                **self._environment,
+                "CHATRPC_SERVICE": self.service,
+                "PYTHONUNBUFFERED": "1",
+            },
             start_new_session=True,  # the kernel's own interrupt must not reach it
         )
         threading.Thread(
