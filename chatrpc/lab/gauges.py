@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 from ..broker import Node
 from ..errors import BrokerError, NoWorker
@@ -117,9 +118,42 @@ class Gauges:
         return {"image/svg+xml": self.svg, "text/plain": repr(self)}
 
     @property
+    def summary(self) -> Summary:
+        """The plot while a kernel runs; stored, what is the same on each run: most and last."""
+        return Summary(self.service, list(self.samples))
+
+    @property
     def svg(self) -> str:
         """Both series as a plot: a full line for what waits, a dashed one for workers."""
         return draw(self.service, list(self.samples))
+
+
+class Summary:
+    """What was seen, without times: how many waited and listened at most, and at the end."""
+
+    def __init__(self, service: str, samples: Sequence[Sample]) -> None:
+        self._service, self._samples = service, samples
+
+    def __repr__(self) -> str:
+        waiting = _most_and_last([s.waiting for s in self._samples])
+        workers = _most_and_last([s.consumers for s in self._samples])
+        return f"requests waiting:  {waiting}\nworkers listening: {workers}"
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+        import ipywidgets  # type: ignore[import-untyped]
+
+        bundle = dict(ipywidgets.HTML(draw(self._service, self._samples))._repr_mimebundle_())
+        bundle["text/html"] = f"<pre>{escape(repr(self))}</pre>"
+        bundle["text/plain"] = repr(self)
+        return bundle
+
+
+def _most_and_last(values: Sequence[int | None]) -> str:
+    known = [v for v in values if v is not None]
+    if not known:
+        return "no queue"
+    last = "away" if values[-1] is None else values[-1]
+    return f"at most {max(known)}, {last} at the end"
 
 
 def unacknowledged(service: str, node: Node) -> int:

@@ -63,8 +63,10 @@ class Silences:
 
     def right(self, guesses: Mapping[str, str]) -> int:
         """Return how many of the guesses are right."""
-        return sum(str(guesses.get(letter, "")).strip().lower() == cause
-                   for letter, cause in self.causes.items())
+        return sum(
+            str(guesses.get(letter, "")).strip().lower() == cause
+            for letter, cause in self.causes.items()
+        )
 
     def _parts(self) -> list[tuple[str, Ladder]]:
         parts = []
@@ -96,8 +98,10 @@ def silences(*, seed: int = 0) -> Silences:
     random.Random(seed).shuffle(causes)
     scenes = {"lost": _lost, "slow": _slow, "dead": _dead, "reply lost": _reply_lost}
     return Silences(
-        {letter: (cause, scenes[cause](f"silence-{letter}"))
-         for letter, cause in zip(LETTERS, causes, strict=True)}
+        {
+            letter: (cause, scenes[cause](f"silence-{letter}"))
+            for letter, cause in zip(LETTERS, causes, strict=True)
+        }
     )
 
 
