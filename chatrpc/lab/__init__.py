@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import faults as faults
+    from .pages import browser as browser
     from .colours import legend as legend
     from .contract import judge as judge
     from .crew import Crew as Crew
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from .exercises import exercise as exercise
     from .gauges import Gauges as Gauges
     from .ladder import trace as trace
+    from .listings import listing as listing
     from .panel import ChatPanel as ChatPanel
     from .points import point as point
     from .services import service as service
@@ -34,11 +36,13 @@ _HOME = {
     "Cups": "cups",
     "Gauges": "gauges",
     "Wire": "wire",
+    "browser": "pages",
     "diff": "source",
     "exercise": "exercises",
     "judge": "contract",
     "ledger": "cups",
     "legend": "colours",
+    "listing": "listings",
     "point": "points",
     "service": "services",
     "silences": "silence",
@@ -53,12 +57,14 @@ __all__ = [
     "Cups",
     "Gauges",
     "Wire",
+    "browser",
     "diff",
     "exercise",
     "faults",
     "judge",
     "ledger",
     "legend",
+    "listing",
     "point",
     "service",
     "silences",
