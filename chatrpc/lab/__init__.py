@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import faults as faults
-    from .pages import browser as browser
     from .colours import legend as legend
     from .contract import judge as judge
     from .crew import Crew as Crew
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from .gauges import Gauges as Gauges
     from .ladder import trace as trace
     from .listings import listing as listing
+    from .pages import browser as browser
     from .panel import ChatPanel as ChatPanel
     from .points import point as point
     from .services import service as service

@@ -68,12 +68,16 @@ def _line(path: str, lines: list[str], name: str) -> int:
 def _coloured(shown: Listing) -> str:
     """Return the lines as HTML whose colours need no style sheet."""
     try:
-        from pygments import highlight
-        from pygments.formatters import HtmlFormatter
-        from pygments.lexers import PythonLexer
+        from pygments import highlight  # type: ignore[import-untyped]
+        from pygments.formatters import HtmlFormatter  # type: ignore[import-untyped]
+        from pygments.lexers import PythonLexer  # type: ignore[import-untyped]
     except ImportError:
         return f"<pre>{escape(repr(shown))}</pre>"
     look = HtmlFormatter(
-        noclasses=True, linenos="inline", linenostart=shown.first, style="default", nobackground=True
+        noclasses=True,
+        linenos="inline",
+        linenostart=shown.first,
+        style="default",
+        nobackground=True,
     )
     return str(highlight("\n".join(shown.lines), PythonLexer(stripnl=False), look))
