@@ -55,13 +55,14 @@ class Party(Protocol):
         """Learn that the link is lost; what was unsettled was told as LOST before."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Standing:
     transport: Transport
     reading: Channel
     publishing: Channel
     ended: threading.Event
     emptied: bool
+    wary: bool
 
 
 class Link:
@@ -74,6 +75,7 @@ class Link:
         declarations: what must exist; looked at after each dial, and declared if it is not there.
         queues: what it consumes; a delivery's ``consumer`` is the name of its queue.
         prefetch: how many unacknowledged deliveries it takes of each; 0 is no limit.
+        wary: whether it takes one delivery of its first queue at a time until ``trust``.
         safe: whether publishes are confirmed and deliveries acknowledged.
         named_by: which property of a message is the id that it is published under.
     """
@@ -87,12 +89,14 @@ class Link:
         declarations: Sequence[topology.Declaration],
         queues: Sequence[str],
         prefetch: int = 0,
+        wary: bool = False,
         safe: bool = True,
         named_by: str = "correlation_id",
     ) -> None:
         self._settings, self._party, self._safe = settings, party, safe
         self._declarations, self._queues, self._prefetch = declarations, queues, prefetch
         self._named_by = named_by
+        self._wary, self._trusting = wary, threading.Lock()
         self._addresses = settings.addresses
         self._standing: _Standing | None = None
         self._dialing: Transport | None = None
@@ -147,6 +151,12 @@ class Link:
         """Send a delivery to the dead letters."""
         if (channel := self._reading(arrival)) is not None:
             channel.reject(arrival.delivery.tag)
+
+    def trust(self) -> None:
+        """Take as many deliveries as ``prefetch`` says from now on."""
+        self._wary = False
+        if (standing := self._standing) is not None:
+            self._take_all(standing)
 
     def nacked(self) -> None:
         """Learn that a nack had no cause: after three in a row the link dials again."""
@@ -229,7 +239,7 @@ class Link:
             reading = publishing if direct else transport.channel()
             if self._safe:
                 publishing.confirm()
-            standing = _Standing(transport, reading, publishing, ended, emptied)
+            standing = _Standing(transport, reading, publishing, ended, emptied, self._wary)
             self._connect(standing)
             return standing
         except Exception as error:  # whatever it is, this thread must dial again
@@ -264,14 +274,36 @@ class Link:
         publishing.on_end = reading.on_end = lambda error: self._ended(standing)
         reading.on_delivery = lambda delivery: self._party.delivered(Arrival(delivery, generation))
         self._generation, self._standing, self._nacks = generation, standing, 0
+        first = self._queues[0]
         for queue in self._queues:
-            standing.transport.consume(
-                reading, queue, tag=queue, prefetch=self._prefetch, no_ack=not self._safe
+            self._consume(
+                standing, queue, 1 if standing.wary and queue == first else self._prefetch
             )
+
+    def _consume(self, standing: _Standing, queue: str, prefetch: int) -> None:
+        standing.transport.consume(
+            standing.reading, queue, tag=queue, prefetch=prefetch, no_ack=not self._safe
+        )
+
+    def _take_all(self, standing: _Standing) -> None:
+        with self._trusting:
+            if not standing.wary:
+                return
+            standing.wary, queue = False, self._queues[0]
+            try:
+                standing.transport.cancel(standing.reading, queue)
+                # Under the same tag, or the broker counts the old consumer beside the new
+                # one for as long as it has a message in hand.
+                self._consume(standing, queue, self._prefetch)
+            except RpcError as error:
+                log.info("%s", error)
+                standing.transport.abort()
 
     def _live(self, standing: _Standing) -> None:
         log.info("connected to %s", standing.transport.address)
         self._stands.set()
+        if not self._wary:  # perhaps since a moment ago
+            self._take_all(standing)
         self._party.up(emptied=standing.emptied)
         self._tried.set()
         standing.ended.wait()
