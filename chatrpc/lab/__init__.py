@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .pages import browser as browser
     from .panel import ChatPanel as ChatPanel
     from .points import point as point
+    from .pressure import load as load
     from .services import service as service
     from .silence import silences as silences
     from .source import diff as diff
@@ -43,6 +44,7 @@ _HOME = {
     "ledger": "cups",
     "legend": "colours",
     "listing": "listings",
+    "load": "pressure",
     "point": "points",
     "service": "services",
     "silences": "silence",
@@ -65,6 +67,7 @@ __all__ = [
     "ledger",
     "legend",
     "listing",
+    "load",
     "point",
     "service",
     "silences",

@@ -122,6 +122,10 @@ class Gauges:
         """The plot while a kernel runs; stored, what is the same on each run: most and last."""
         return Summary(self.service, list(self.samples))
 
+    def told(self, words: str) -> Summary:
+        """The plot while a kernel runs; stored, the words of whoever has judged it."""
+        return Summary(self.service, list(self.samples), words)
+
     @property
     def svg(self) -> str:
         """Both series as a plot: a full line for what waits, a dashed one for workers."""
@@ -131,10 +135,12 @@ class Gauges:
 class Summary:
     """What was seen, without times: how many waited and listened at most, and at the end."""
 
-    def __init__(self, service: str, samples: Sequence[Sample]) -> None:
-        self._service, self._samples = service, samples
+    def __init__(self, service: str, samples: Sequence[Sample], words: str = "") -> None:
+        self._service, self._samples, self._words = service, samples, words
 
     def __repr__(self) -> str:
+        if self._words:
+            return self._words
         waiting = _most_and_last([s.waiting for s in self._samples])
         workers = _most_and_last([s.consumers for s in self._samples])
         return f"requests waiting:  {waiting}\nworkers listening: {workers}"
