@@ -37,7 +37,7 @@ WORDS = {
     "lost": "the request was lost: no queue took it",
     "slow": "the worker was slow: its answer came when nobody listened any more",
     "dead": "the worker died with the request in its hands",
-    "reply lost": "the reply was lost: the cup was poured, and the queue of replies had gone",
+    "reply lost": "the reply was lost: the worker answered, and the queue of replies had gone",
 }
 
 
@@ -52,6 +52,11 @@ class Silences:
     def causes(self) -> dict[str, str]:
         """What was behind each letter: lost, slow, dead or reply lost."""
         return {letter: cause for letter, (cause, _) in self._ladders.items()}
+
+    @property
+    def seen_by_the_client(self) -> dict[str, str]:
+        """What the client saw of each, as text."""
+        return {letter: ladder.cover().text for letter, (_, ladder) in self._ladders.items()}
 
     def uncover(self) -> Silences:
         """Return the same four, whole."""
