@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 
-from chatrpc.topology import check_service
+from chatrpc.topology import check_service, request_queue
 
 _names: dict[str, str] = {}
 _lock = threading.Lock()
@@ -30,6 +30,17 @@ def service(label: str) -> str:
             _names[label] = f"{label}-{secrets.token_hex(4)}"
             _tell_janitor(_names[label])
         return _names[label]
+
+
+def labels() -> dict[int | str, str]:
+    """Return the label of each name that was given out here, and of its request queue."""
+    with _lock:
+        places = [
+            (place, label)
+            for label, name in _names.items()
+            for place in (name, request_queue(name))
+        ]
+    return dict(places)
 
 
 def _tell_janitor(name: str) -> None:
