@@ -67,7 +67,7 @@ class RpcServer(Early):
         self.answers = Answers()
 
     def take(self, arrival):
-        request, about = self.read(arrival), key(arrival.delivery.message)
+        request, about = self.read(arrival), messages.key(arrival.delivery.message)
         if request.deadline.passed(time.monotonic()):
             self.link.ack(arrival)
             return

@@ -290,7 +290,7 @@ EXERCISES = [
         "a process that is dead, or for its neighbour. That is what 06.2 is for.",
         (
             "self.answers.begin(about, arrival, request.deadline) says NEW, RUNNING or ANSWERED; "
-            "about is key(arrival.delivery.message).",
+            "about is messages.key(arrival.delivery.message).",
             "NEW: run it, then finish, which returns all deliveries that wait for this answer. "
             "ANSWERED: begin has handed you the reply. Answer and acknowledge each.",
             "RUNNING: return, and nothing else; finish will hand this delivery to whoever runs "
