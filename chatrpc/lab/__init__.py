@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .ladder import trace as trace
     from .panel import ChatPanel as ChatPanel
     from .points import point as point
+    from .saving import save as save
     from .services import service as service
     from .silence import silences as silences
     from .source import diff as diff
@@ -40,6 +41,7 @@ _HOME = {
     "ledger": "cups",
     "legend": "colours",
     "point": "points",
+    "save": "saving",
     "service": "services",
     "silences": "silence",
     "trace": "ladder",
@@ -60,6 +62,7 @@ __all__ = [
     "ledger",
     "legend",
     "point",
+    "save",
     "service",
     "silences",
     "trace",
