@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 from types import FunctionType
 from typing import Any
 
 from ..board import Result
+from ..cells import stubs
 from ..contract import judge
 from ..exercises import Broken
 from ..source import source_of
@@ -20,12 +20,7 @@ def unwritten(thing: Any, method: str) -> bool:
     """
     if not isinstance(thing, type | FunctionType):
         raise Broken("Leave the first line of the answer as it was: its name is looked at.")
-    for node in ast.walk(ast.parse(source_of(thing))):
-        if isinstance(node, ast.FunctionDef) and node.name == method:
-            last = node.body[-1]
-            value = last.value if isinstance(last, ast.Return | ast.Expr) else None
-            return isinstance(value, ast.Constant) and value.value is ...
-    return False
+    return method in stubs(source_of(thing))
 
 
 def judged(promises: str, *, client: type | None = None, server: type | None = None) -> None:
