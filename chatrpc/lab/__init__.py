@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .panel import ChatPanel as ChatPanel
     from .points import point as point
     from .pressure import load as load
+    from .saving import save as save
     from .services import service as service
     from .silence import silences as silences
     from .source import diff as diff
@@ -46,6 +47,7 @@ _HOME = {
     "listing": "listings",
     "load": "pressure",
     "point": "points",
+    "save": "saving",
     "service": "services",
     "silences": "silence",
     "trace": "ladder",
@@ -69,6 +71,7 @@ __all__ = [
     "listing",
     "load",
     "point",
+    "save",
     "service",
     "silences",
     "trace",

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,8 @@ class Crew:
     """Some worker processes that serve these methods with this class; the first that passes dies.
 
     ``dies`` is the name of a ``lab.point`` in the code, ``workers`` how many processes there
-    are. ``cups`` is what they have poured, on a ledger that they share.
+    are, ``environment`` what else they find in theirs. ``cups`` is what they have poured, on a
+    ledger that they share.
 
     Raises:
         LabProblem: the class or a method cannot be carried, or a process does not come up.
@@ -53,6 +54,7 @@ class Crew:
         *methods: Callable[..., Any],
         workers: int = 2,
         dies: str = "",
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.service = service
         self._folder = tempfile.TemporaryDirectory(prefix="chatrpc-crew-")
@@ -61,9 +63,10 @@ class Crew:
         self._order = folder / "order"
         program = folder / "program.py"
         program.write_text(_program(server, methods, folder), encoding="utf-8")
-        environment = {"CHATRPC_LEDGER": str(self.cups.path), points.ORDER: str(self._order)}
+        told = {"CHATRPC_LEDGER": str(self.cups.path), points.ORDER: str(self._order)}
+        told |= environment or {}
         self.workers = [
-            Worker(service, f"worker {number}", program, environment=environment)
+            Worker(service, f"worker {number}", program, environment=told)
             for number in range(1, workers + 1)
         ]
         try:
@@ -78,6 +81,13 @@ class Crew:
     def dies(self, point: str) -> None:
         """Order the next worker that passes this point to die there."""
         points.give(self._order, point)
+
+    def spare(self) -> bool:
+        """Take the order back; return whether somebody had carried it out before."""
+        if self._order.exists():
+            self._order.unlink(missing_ok=True)
+            return False
+        return True
 
     @property
     def deaths(self) -> int:

@@ -26,7 +26,7 @@ from ..transport import Delivery, Transport
 from . import points
 from .crew import Crew
 from .firehose import connect
-from .ladder import Ladder, trace
+from .ladder import Covered, Ladder, trace
 from .problem import LabProblem
 from .services import service as own_service
 
@@ -37,43 +37,43 @@ WORDS = {
     "lost": "the request was lost: no queue took it",
     "slow": "the worker was slow: its answer came when nobody listened any more",
     "dead": "the worker died with the request in its hands",
-    "reply lost": "the reply was lost: the cup was poured, and the queue of replies had gone",
+    "reply lost": "the reply was lost: the worker answered, and the queue of replies had gone",
 }
 
 
 class Silences:
-    """Four silences, A to D: covered until ``uncover()``."""
+    """Four silences, A to D; covered, each is only what its caller saw."""
 
-    def __init__(self, ladders: Mapping[str, tuple[str, Ladder]]) -> None:
+    def __init__(self, ladders: Mapping[str, tuple[str, Ladder]], *, covered: bool = True) -> None:
         self._ladders = dict(ladders)
-        self._covered = True
+        self._covered = covered
 
     @property
     def causes(self) -> dict[str, str]:
         """What was behind each letter: lost, slow, dead or reply lost."""
         return {letter: cause for letter, (cause, _) in self._ladders.items()}
 
+    @property
+    def seen_by_the_client(self) -> dict[str, str]:
+        """What the client saw of each, as text."""
+        return {letter: ladder.cover().text for letter, (_, ladder) in self._ladders.items()}
+
     def uncover(self) -> Silences:
         """Return the same four, whole."""
-        for _, ladder in self._ladders.values():
-            ladder.uncover()
-        shown = Silences(self._ladders)
-        shown._covered = False
-        return shown
+        return Silences(self._ladders, covered=False)
 
-    def right(self, guesses: Mapping[str, str]) -> int:
+    def right(self, guesses: Mapping[str, object]) -> int:
         """Return how many of the guesses are right."""
-        return sum(
-            str(guesses.get(letter, "")).strip().lower() == cause
-            for letter, cause in self.causes.items()
-        )
+        said = {letter: str(guess).strip().lower() for letter, guess in guesses.items()}
+        return sum(said.get(letter) == cause for letter, cause in self.causes.items())
 
-    def _parts(self) -> list[tuple[str, Ladder]]:
-        parts = []
-        for letter, (cause, ladder) in self._ladders.items():
-            seen = ladder.cover() if self._covered else ladder.uncover()
-            parts.append((letter if self._covered else f"{letter}: {WORDS[cause]}", seen))
-        return parts
+    def _parts(self) -> list[tuple[str, Ladder | Covered]]:
+        if self._covered:
+            return [(letter, ladder.cover()) for letter, (_, ladder) in self._ladders.items()]
+        return [
+            (f"{letter}: {WORDS[cause]}", ladder)
+            for letter, (cause, ladder) in self._ladders.items()
+        ]
 
     def __repr__(self) -> str:
         return "\n\n".join(f"{head}\n{ladder.text}" for head, ladder in self._parts())
@@ -99,7 +99,7 @@ def silences(*, seed: int = 0) -> Silences:
     scenes = {"lost": _lost, "slow": _slow, "dead": _dead, "reply lost": _reply_lost}
     return Silences(
         {
-            letter: (cause, scenes[cause](f"silence-{letter}"))
+            letter: (cause, scenes[cause](f"kitchen-{letter}"))
             for letter, cause in zip(LETTERS, causes, strict=True)
         }
     )

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import ast
 import difflib
+import importlib.util
 import inspect
 import linecache
 import textwrap
 from collections.abc import Iterator
 from html import escape
+from pathlib import Path
 from types import FunctionType
 from typing import Any
 
+from .cells import is_exercise
 from .problem import LabProblem
 
 
@@ -19,7 +22,8 @@ def source_of(thing: Any) -> str:
     """Return the source of a class or function, from a file or from a notebook's cell.
 
     A notebook's class has no file of its own, but its methods know the cell they were
-    compiled from, and the cell is in Python's line cache.
+    compiled from, and the cell is in Python's line cache. An exercise's decorator is left out:
+    the answer is wanted elsewhere, its check is not.
 
     Raises:
         LabProblem: the source is nowhere to be found, as for a class made by ``type()``.
@@ -27,13 +31,25 @@ def source_of(thing: Any) -> str:
     if not isinstance(thing, type | FunctionType):
         raise LabProblem(f"A class or a function is needed here; {thing!r} is neither.")
     if isinstance(thing, type) and (found := _from_its_cell(thing)) is not None:
-        return found
+        return _without_exercise(found)
     try:
-        return textwrap.dedent(inspect.getsource(thing))
+        return _without_exercise(textwrap.dedent(inspect.getsource(thing)))
     except (OSError, TypeError):
         raise LabProblem(
             f"The source of {thing.__name__} is not to be found: run its cell again."
         ) from None
+
+
+def _without_exercise(source: str) -> str:
+    try:
+        statement = ast.parse(source).body[0]
+    except (SyntaxError, IndexError):  # a lambda's line, say
+        return source
+    lines = source.splitlines(keepends=True)
+    for decorator in reversed(getattr(statement, "decorator_list", [])):
+        if is_exercise(decorator):
+            del lines[decorator.lineno - 1 : decorator.end_lineno]
+    return "".join(lines)
 
 
 def _from_its_cell(cls: type) -> str | None:
@@ -70,6 +86,17 @@ def _functions(cls: type) -> Iterator[FunctionType]:
         inner = inspect.unwrap(inner) if callable(inner) else inner
         if isinstance(inner, FunctionType) and inner.__qualname__.startswith(cls.__qualname__):
             yield inner
+
+
+def module_source(module: str) -> str | None:
+    """Return a module's source, or None if there is none."""
+    try:
+        spec = importlib.util.find_spec(module) if module else None
+    except ModuleNotFoundError:
+        return None
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        return None
+    return Path(spec.origin).read_text(encoding="utf-8")
 
 
 class Difference:

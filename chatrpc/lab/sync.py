@@ -11,13 +11,17 @@ from __future__ import annotations
 
 import argparse
 import ast
-import importlib.util
+import os
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import nbformat
+
+from .cells import same
+from .source import module_source
 
 SHIPS = "ships:"
 CELL_SECONDS = 60
@@ -85,7 +89,7 @@ def shipped(dotted: str) -> str:
         Drift: there is no such module or class.
     """
     module, _, name = dotted.rpartition(".")
-    source = _module_source(module)
+    source = module_source(module)
     if source is None:
         raise Drift(f"the package has no module {module!r}")
     for node in ast.parse(source).body:
@@ -97,7 +101,7 @@ def shipped(dotted: str) -> str:
 
 def classes(module: str) -> list[str]:
     """Return the names of a module's classes, or nothing if there is no such module."""
-    source = _module_source(module)
+    source = module_source(module)
     return [n.name for n in ast.parse(source or "").body if isinstance(n, ast.ClassDef)]
 
 
@@ -115,11 +119,11 @@ def drifts(folder: Path, *, taught: dict[str, str] | None = None) -> list[str]:
             for dotted in names:
                 shown.setdefault(dotted, []).append(path.name)
             try:
-                same = _same(cell.source, _shipped(names))
+                drifted = not same(cell.source, _shipped(names))
             except Drift as problem:
                 found.append(f"{path.name}: {problem}")
                 continue
-            if not same:
+            if drifted:
                 found.append(
                     f"{path.name}: its cell of {', '.join(names)} differs from the package"
                 )
@@ -158,7 +162,7 @@ def rewrite(path: Path) -> list[str]:
     changed = []
     for cell, names in _shipping(notebook):
         source = _shipped(names)
-        if not _same(cell.source, source):
+        if not same(cell.source, source):
             cell.source = source
             cell.outputs, cell.execution_count = [], None
             changed += names
@@ -198,7 +202,10 @@ def execute(notebook: Any, path: Path) -> None:
         coalesce_streams=True,
     )
     try:
-        client.execute()
+        with tempfile.TemporaryDirectory(prefix="chatrpc-lesson-") as elsewhere:
+            # What the lesson saves must not replace what a student has saved beside it.
+            mine = {"CHATRPC_MODULE": str(Path(elsewhere) / "my_chatrpc.py")}
+            client.execute(env=os.environ | mine)
     except CellExecutionError as error:
         raise Drift(f"{path.name}: a cell failed with {error.ename}: {error.evalue}") from None
     except CellTimeoutError:
@@ -232,23 +239,6 @@ def _shipping(notebook: Any) -> Iterator[tuple[Any, list[str]]]:
         names = [tag.removeprefix(SHIPS) for tag in tags if tag.startswith(SHIPS)]
         if cell.cell_type == "code" and names:
             yield cell, names
-
-
-def _same(one: str, other: str) -> bool:
-    try:
-        return ast.dump(ast.parse(one)) == ast.dump(ast.parse(other))
-    except SyntaxError:
-        return False
-
-
-def _module_source(module: str) -> str | None:
-    try:
-        spec = importlib.util.find_spec(module) if module else None
-    except ModuleNotFoundError:
-        return None
-    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
-        return None
-    return Path(spec.origin).read_text(encoding="utf-8")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
