@@ -7,7 +7,9 @@ fault.undo()     # or: with lab.faults.cut(wire): …
 
 from __future__ import annotations
 
+import json
 import os
+import secrets
 import signal
 import threading
 from collections.abc import Callable
@@ -206,6 +208,25 @@ def delete_queue(service: str, *, url: str | None = None) -> Fault:
 
 def poison(service: str, body: bytes = b"{this is no JSON", *, url: str | None = None) -> Fault:
     """Send a request that cannot be decoded, with a reply address like any other's."""
+    _leave(service, body, replies=lambda user: reply_queue(user, "nobody"), url=url)
+    return Fault(
+        f"A message that is no request was sent to {service}",
+        "it must end among the dead letters, and its neighbours must still be answered.",
+    )
+
+
+def forge(service: str, method: str, *params: Any, reply_to: str, url: str | None = None) -> Fault:
+    """Send a request that wants its answer in somebody else's queue, ``reply_to``."""
+    asked = {"jsonrpc": "2.0", "id": "forged", "method": method, "params": params}
+    _leave(service, json.dumps(asked).encode(), replies=lambda user: reply_to, url=url)
+    return Fault(
+        f"A request was sent to {service} whose reply_to is another's queue",
+        "whether the worker, which may write everywhere, puts its answer there.",
+    )
+
+
+def _leave(service: str, body: bytes, *, replies: Callable[[str], str], url: str | None) -> None:
+    """Send a message as a stranger would, and wait until the broker has it."""
     transport = connect(url)
     try:
         confirmed = threading.Event()
@@ -215,9 +236,9 @@ def poison(service: str, body: bytes = b"{this is no JSON", *, url: str | None =
         user = transport.address.user
         message = Message(
             body,
-            correlation_id="poison",
-            message_id="poison",
-            reply_to=reply_queue(user, "nobody"),
+            correlation_id="strange",
+            message_id=secrets.token_hex(8),
+            reply_to=replies(user),
             user_id=user,
         )
         channel.publish("1", message, exchange=REQUESTS, key=service, mandatory=True)
@@ -225,10 +246,6 @@ def poison(service: str, body: bytes = b"{this is no JSON", *, url: str | None =
             raise LabProblem("The broker did not take the message within 2 s.")
     finally:
         transport.close()
-    return Fault(
-        f"A message that is no request was sent to {service}",
-        "it must end among the dead letters, and its neighbours must still be answered.",
-    )
 
 
 def repeat_replies(service: str, *, after: float = 0.0, url: str | None = None) -> Fault:
