@@ -24,6 +24,8 @@ from .transport import Channel, Delivery, Transport
 
 log = logging.getLogger("chatrpc.link")
 
+_WARY = "/wary"  # what the tag of a consumer that takes one at a time ends with
+
 _NACKS_IN_A_ROW = 3
 """After so many the connection is given up: a channel can be nacked for good."""
 
@@ -73,7 +75,7 @@ class Link:
         party: who is told of everything.
         name: of its thread.
         declarations: what must exist; looked at after each dial, and declared if it is not there.
-        queues: what it consumes; a delivery's ``consumer`` is the name of its queue.
+        queues: what it consumes; a delivery's ``consumer`` begins with the name of its queue.
         prefetch: how many unacknowledged deliveries it takes of each; 0 is no limit.
         wary: whether it takes one delivery of its first queue at a time until ``trust``.
         safe: whether publishes are confirmed and deliveries acknowledged.
@@ -153,7 +155,10 @@ class Link:
             channel.reject(arrival.delivery.tag)
 
     def trust(self) -> None:
-        """Take as many deliveries as ``prefetch`` says from now on."""
+        """Take as many deliveries as ``prefetch`` says from now on.
+
+        While the one that it has now is in hand, the broker counts this consumer twice.
+        """
         self._wary = False
         if (standing := self._standing) is not None:
             self._take_all(standing)
@@ -274,15 +279,23 @@ class Link:
         publishing.on_end = reading.on_end = lambda error: self._ended(standing)
         reading.on_delivery = lambda delivery: self._party.delivered(Arrival(delivery, generation))
         self._generation, self._standing, self._nacks = generation, standing, 0
-        first = self._queues[0]
-        for queue in self._queues:
-            self._consume(
-                standing, queue, 1 if standing.wary and queue == first else self._prefetch
-            )
+        first, *others = self._queues
+        if standing.wary:
+            self._consume(standing, first, tag=first + _WARY, prefetch=1)
+        else:
+            self._consume(standing, first)
+        for queue in others:
+            self._consume(standing, queue)
 
-    def _consume(self, standing: _Standing, queue: str, prefetch: int) -> None:
+    def _consume(
+        self, standing: _Standing, queue: str, *, tag: str = "", prefetch: int | None = None
+    ) -> None:
         standing.transport.consume(
-            standing.reading, queue, tag=queue, prefetch=prefetch, no_ack=not self._safe
+            standing.reading,
+            queue,
+            tag=tag or queue,
+            prefetch=self._prefetch if prefetch is None else prefetch,
+            no_ack=not self._safe,
         )
 
     def _take_all(self, standing: _Standing) -> None:
@@ -291,10 +304,10 @@ class Link:
                 return
             standing.wary, queue = False, self._queues[0]
             try:
-                standing.transport.cancel(standing.reading, queue)
-                # Under the same tag, or the broker counts the old consumer beside the new
-                # one for as long as it has a message in hand.
-                self._consume(standing, queue, self._prefetch)
+                # Not under the same tag: RabbitMQ 3.10 ends a channel whose consumer comes
+                # back under the tag of one that it has ended with a message in hand.
+                standing.transport.cancel(standing.reading, queue + _WARY)
+                self._consume(standing, queue)
             except RpcError as error:
                 log.info("%s", error)
                 standing.transport.abort()

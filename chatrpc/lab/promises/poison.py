@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from ...errors import CallTimeout, RemoteError
 from ...messages import Message
-from ...topology import REQUESTS, dead_queue
+from ...topology import REQUESTS, dead_queue, request_queue
 from ...transport import Transport
 from .. import raw
 from ..firehose import connect, exists
@@ -92,6 +92,9 @@ def poison_is_put_away(trial: Trial) -> None:
             client.call("echo", "expires", timeout=0.2)  # neither is who waited too long
         with _crash(trial, client):
             dead.are(len(BODIES) + len(PROPERTIES) + 1, 10.0)
+        time.sleep(0.2)  # what the last worker had in hand is back by now
+        waiting, _ = transport.look(request_queue(trial.service))
+        check(waiting == 0, "among the dead letters is one that was none: a poison still waits")
     finally:
         transport.close()
 
