@@ -17,8 +17,10 @@ from typing import Any
 
 from ..errors import Busy, CallTimeout, RpcError
 
-MOST, FEW = 0.8, 0.2
-"""The shares from which on, and up to which, a judged load speaks of most and of hardly any."""
+MOST, FEW, GOOD = 0.5, 0.2, 0.8
+"""The shares from which on, or up to which, a judged load speaks of most, hardly any, enough."""
+
+AT_ONCE = 0.25  # seconds within which the middle one of the refusals must have come
 
 GUARD = 3.0  # seconds after the last question in which the last future must have ended
 
@@ -64,17 +66,22 @@ class Load:
     def __repr__(self) -> str:
         quarter = len(self.questions) // 4
         first, last = self.questions[:quarter], self.questions[-quarter:]
-        slow = sum(q.seconds > 0.25 for q in self.refused)
-        refused = "some, at once" if self.refused and not slow else "some" if slow else "none"
-        return "\n".join(
-            [
-                f"asked                      {len(self.questions)} times",
-                f"refused                    {refused}",
-                f"accepted, in time          {_word(self.share(self.accepted))}",
-                f"in the first quarter       {_word(self.share(_accepted(first)))}",
-                f"in the last quarter        {_word(self.share(_accepted(last)))}",
-            ]
-        )
+        lines = [
+            f"asked                         {len(self.questions)} times",
+            f"refused                       {self._refusals()}",
+            f"in time, of the first quarter {_word(self.share(_accepted(first)))}",
+            f"in time, of the last quarter  {_word(self.share(_accepted(last)))}",
+        ]
+        if self.refused:
+            enough = f"{GOOD:.0%} and more" if self.share(self.accepted) >= GOOD else "fewer"
+            lines.append(f"in time, of all accepted      {enough}")
+        return "\n".join(lines)
+
+    def _refusals(self) -> str:
+        if not self.refused:
+            return "none"
+        middle = sorted(q.seconds for q in self.refused)[len(self.refused) // 2]
+        return "some, at once" if middle < AT_ONCE else "some, and late"
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         import ipywidgets  # type: ignore[import-untyped]
@@ -151,5 +158,5 @@ def _accepted(questions: list[Question]) -> list[Question]:
 
 def _word(share: float) -> str:
     if share >= MOST:
-        return "80 % and more"
+        return "most"
     return "hardly any" if share <= FEW else "some"

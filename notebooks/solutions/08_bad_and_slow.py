@@ -36,16 +36,16 @@ def declarations(service, limit):
 
 
 # %% 08.2
-# So many can be served while the last one's patience lasts: hands * patience / seconds. Two
-# handfuls of them are with the worker already, one being served and one prefetched, and one more
-# is kept free, since no clock is exact. A nack alone tells nothing: only the depth of the queue
-# says that it is full. And what is too large is refused before it is sent, where it costs nothing.
+# So many can be served while the last one's patience lasts: hands * patience / seconds. A fifth
+# is kept free, since no clock is exact. Of the rest, two handfuls are with the worker already:
+# being served, and prefetched. A nack alone tells nothing: only the depth of the queue says that
+# it is full. And what is too large is refused before it is sent, where it costs nothing.
 
 
 @lab.exercise("08.2")
 class Valve:
     def limit(self, patience, seconds, hands):
-        return max(1, int(hands * patience / seconds) - 3 * hands)
+        return max(1, int(0.8 * hands * patience / seconds) - 2 * hands)
 
     def refused(self, waiting, limit):
         return Busy("the queue is full") if waiting >= limit else None

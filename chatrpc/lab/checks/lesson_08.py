@@ -37,7 +37,7 @@ EXTRA = 200  # many more than the limit, which is soft by what is on its way
 
 def check_declarations(declarations: Callable[[str, int], Any]) -> None:
     """Want that the killer and the rejected become dead letters, and nobody else: C14."""
-    service = f"check-08-{secrets.token_hex(4)}"
+    service = f"chat-{secrets.token_hex(4)}"
     try:
         with _connected() as transport:
             for what in _read(declarations(service, LIMIT)):
@@ -93,7 +93,10 @@ def _declare(transport: Transport, what: topology.Declaration) -> None:
     try:
         transport.declare(what)
     except RpcError as error:
-        raise Broken(f"The broker refuses {what}: {error}.") from None
+        why = str(error).partition("PRECONDITION_FAILED - ")[2] or str(error)
+        name = getattr(what, "name", "") or f"to {what.queue}"  # type: ignore[union-attr]
+        kind = type(what).__name__.lower()
+        raise Broken(f"The broker refuses the {kind} {name}: {why}.") from None
     except Exception as error:  # noqa: BLE001 - what AMQPStorm thinks of an odd argument
         raise Broken(f"This cannot be declared: {what}: {error}.") from None
 
@@ -253,8 +256,8 @@ def _reading(place: str, prefetch: int) -> Iterator[_Inbox]:
 
 # 08.2
 
-PATIENCE, SECONDS, HANDS = 0.5, 0.05, 1
-PERCENT, LASTS, BURST = 120, 3.0, 8
+PATIENCE, SECONDS, HANDS = 1.0, 0.1, 1
+PERCENT, LASTS, BURST = 120, 3.0, 12
 IN_TIME = 0.8
 
 
@@ -486,9 +489,10 @@ EXERCISES = [
             "Stand at the end of the queue. Who is served before you, and how long does that take? "
             "Do not forget those whom the worker already holds.",
             "In patience seconds so many hands do hands * patience / seconds. Of these, hands are "
-            "being served and as many again are prefetched: they are not in the queue.",
-            "limit: int(hands * patience / seconds) - 3 * hands, and 1 at least. refused: a Busy "
-            "if waiting >= limit. sending: a TooLarge over 1024 * 1024.",
+            "being served and as many again are prefetched: they are not in the queue. And no "
+            "clock is exact: leave a reserve.",
+            "limit: int(0.8 * hands * patience / seconds) - 2 * hands, and 1 at least. refused: a "
+            "Busy if waiting >= limit. sending: a TooLarge over 1024 * 1024.",
         ),
     ),
     Exercise(
