@@ -21,6 +21,7 @@ from ..topology import request_queue
 from ..transport import Transport
 from .firehose import connect
 from .problem import LabProblem, told_in_a_cell
+from .services import plain
 
 KEPT = 5000
 """Samples that are kept: the newest."""
@@ -129,7 +130,7 @@ class Gauges:
     @property
     def svg(self) -> str:
         """Both series as a plot: a full line for what waits, a dashed one for workers."""
-        return draw(self.service, list(self.samples))
+        return draw(plain(self.service), list(self.samples))
 
 
 class Summary:
@@ -148,7 +149,9 @@ class Summary:
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         import ipywidgets  # type: ignore[import-untyped]
 
-        bundle = dict(ipywidgets.HTML(draw(self._service, self._samples))._repr_mimebundle_())
+        words = f"<div>{escape(self._words)}</div>" if self._words else ""
+        live = draw(plain(self._service), self._samples) + words
+        bundle = dict(ipywidgets.HTML(live)._repr_mimebundle_())
         bundle["text/html"] = f"<pre>{escape(repr(self))}</pre>"
         bundle["text/plain"] = repr(self)
         return bundle

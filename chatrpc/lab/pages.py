@@ -10,6 +10,8 @@ from __future__ import annotations
 from html import escape
 from html.parser import HTMLParser
 
+_STYLE = "<style>body{font:18px system-ui,sans-serif}</style>"  # legible from the last row
+
 
 class Browser:
     """A page as a browser sees it; ``texts`` is what is read, ``scripts`` what runs in it."""
@@ -27,9 +29,10 @@ class Browser:
 
     def _repr_html_(self) -> str:
         # Without allow-same-origin its scripts cannot reach the notebook.
+        page = escape(_STYLE + self.page)
         frame = (
-            f'<iframe sandbox="allow-scripts" srcdoc="{escape(self.page)}" title="the page" '
-            'style="width:100%;max-width:640px;height:110px;border:2px solid #8c959f;'
+            f'<iframe sandbox="allow-scripts" srcdoc="{page}" title="the page" '
+            'style="width:100%;max-width:640px;height:80px;border:2px solid #8c959f;'
             'border-radius:8px;background-color:#ffffff"></iframe>'
         )
         return f"{frame}<pre>{escape(repr(self))}</pre>"

@@ -73,7 +73,9 @@ class Load:
             f"in time, of the last quarter  {_word(self.share(_accepted(last)))}",
         ]
         if self.refused:
-            enough = f"{GOOD:.0%} and more" if self.share(self.accepted) >= GOOD else "fewer"
+            enough = (
+                f"{round(GOOD * 100)} % and more" if self.share(self.accepted) >= GOOD else "fewer"
+            )
             lines.append(f"in time, of all accepted      {enough}")
         return "\n".join(lines)
 
