@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .gauges import Gauges as Gauges
     from .ladder import trace as trace
     from .listings import listing as listing
+    from .page import chat_page as chat_page
     from .pages import browser as browser
     from .panel import ChatPanel as ChatPanel
     from .points import point as point
@@ -39,6 +40,7 @@ _HOME = {
     "Gauges": "gauges",
     "Wire": "wire",
     "browser": "pages",
+    "chat_page": "page",
     "diff": "source",
     "exercise": "exercises",
     "judge": "contract",
@@ -62,6 +64,7 @@ __all__ = [
     "Gauges",
     "Wire",
     "browser",
+    "chat_page",
     "diff",
     "exercise",
     "faults",
