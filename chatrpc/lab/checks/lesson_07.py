@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import re
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -25,7 +27,8 @@ from chatrpc.errors import (
     TooLarge,
 )
 
-from ..contract import judge
+from ..carry import module_of
+from ..contract import judge_file
 from ..cups import ROOT
 from ..exercises import Broken, Exercise, NotYet, written
 from ..firehose import connect, exists
@@ -47,7 +50,15 @@ def check_submit(cls: type) -> None:
         _none_crossed(client)
         _ends_unasked(client)
         _ends_at_close(client)
-    report = judge(cls, only="C03 C18")
+    _keeps(cls, "C03 C18")
+
+
+def _keeps(cls: type, promises: str) -> None:
+    """Put a class to promises, without the board that a judge would show in the cell."""
+    with tempfile.TemporaryDirectory(prefix="chatrpc-check-") as folder:
+        path = Path(folder, "answer.py")
+        path.write_text(module_of(cls), encoding="utf-8")
+        report = judge_file(path, [cls.__name__], only=promises, trace=False)
     for row in report.rows:
         if row.promise.id in report.broken:
             raise Broken(f"{row.promise.id} is broken: {row.reason}.")
