@@ -40,9 +40,7 @@ from __future__ import annotations
 class Saved:
     """What was written; its text is the same each time, whatever the file had before."""
 
-    def __init__(
-        self, path: Path, named: list[str], used: list[str], unwritten: list[str]
-    ) -> None:
+    def __init__(self, path: Path, named: list[str], used: list[str], unwritten: list[str]) -> None:
         self.path = path
         self.named = named
         self.used = used
