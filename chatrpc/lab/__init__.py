@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .services import service as service
     from .silence import silences as silences
     from .source import diff as diff
+    from .tables import table as table
     from .wire import Wire as Wire
     from .workers import worker as worker
 
@@ -44,6 +45,7 @@ _HOME = {
     "save": "saving",
     "service": "services",
     "silences": "silence",
+    "table": "tables",
     "trace": "ladder",
     "worker": "workers",
 }
@@ -65,6 +67,7 @@ __all__ = [
     "save",
     "service",
     "silences",
+    "table",
     "trace",
     "worker",
 ]
