@@ -13,6 +13,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,8 @@ class Crew:
             for name, job in jobs.items()
         ]
         try:
-            for one in self.workers:
-                one.start()
+            with ThreadPoolExecutor(len(names)) as together:
+                list(together.map(Worker.start, self.workers))
         except LabProblem:
             self.close()
             raise

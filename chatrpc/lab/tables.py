@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
+_SIZE = "font-size:var(--jp-content-font-size1,14px)"
+
 
 class Table:
     """Rows under their headings; as text in columns, in a cell as a table."""
@@ -28,7 +30,7 @@ class Table:
             "<tr>" + "".join(f"<td {cell}>{escape(text)}</td>" for text in row) + "</tr>"
             for row in self.rows
         )
-        return f'<table style="border-collapse:collapse"><tr>{head}</tr>{body}</table>'
+        return f'<table style="border-collapse:collapse;{_SIZE}"><tr>{head}</tr>{body}</table>'
 
 
 def table(head: str, rows: Iterable[Sequence[object]]) -> Table:

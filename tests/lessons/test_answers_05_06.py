@@ -187,7 +187,7 @@ WRONG = [
             "    return number",
         ),
         "same moment",
-        "BEGIN IMMEDIATE",
+        "Both had looked",
     ),
     (pour_once("return db.execute('INSERT INTO cup DEFAULT VALUES')"), "Asked once", "no such tab"),
     (but("06.3", ('"A": True', '"A": False')), "A:", "What it answers is another matter"),

@@ -133,8 +133,8 @@ class _Kitchen:
             if error is not None:
                 raise Broken(
                     "Two workers were asked for the same key at the same moment: there is one "
-                    f"cup, but one of the askers got no number, but {_short(error)}. "
-                    "Let the second wait before it looks: BEGIN IMMEDIATE."
+                    f"cup, but one of the askers got {_short(error)} and no number. "
+                    "Both had looked before either had written."
                 )
         if futures[0].result() != futures[1].result():
             raise Broken("Two askers with the same key got different numbers: it is one cup.")
