@@ -36,6 +36,7 @@ from chatrpc import (
     TooLarge,
     topology,
 )
+from chatrpc import server as server_module
 from chatrpc.confirms import Outcome
 from chatrpc.deadline import Deadline
 from chatrpc.link import Arrival
@@ -463,6 +464,19 @@ class KeepsExpired(RpcServer):
             link.declare(Binding(DEAD, dead_queue(self.service), arguments=because))
 
 
+class NeverWary(RpcServer):
+    """Takes many at a time at once, whatever its predecessor may have died of."""
+
+    def start(self) -> None:
+        """Trust everybody."""
+        make = server_module.Link
+        server_module.Link = lambda *given, **named: make(*given, **{**named, "wary": False})
+        try:
+            super().start()
+        finally:
+            server_module.Link = make
+
+
 class Unlimited(RpcServer):
     """Lets its queue grow."""
 
@@ -509,7 +523,7 @@ MUTANTS: dict[type, tuple[str, set[str]]] = {
     GivesNoReason: ("C04", set()),
     Endless: ("C05", {"C04", "C06", "C07", "C15", "C14"}),
     Hoarder: ("C05", set()),
-    DiesOfALateReply: ("C06", {"C05", "C12", "C13", "C15", "C14"}),
+    DiesOfALateReply: ("C06", {"C05", "C12", "C13", "C15"}),
     IgnoresDeadlines: ("C07", set()),
     SendsTracebacks: ("C08", set()),
     EndsOnError: ("C08", set()),
@@ -522,6 +536,7 @@ MUTANTS: dict[type, tuple[str, set[str]]] = {
     SoonGivesUp: ("C13", set()),
     DropsPoison: ("C14", set()),
     KeepsExpired: ("C14", set()),
+    NeverWary: ("C14", set()),
     WaitsForRoom: ("C15", set()),
     SendsFirst: ("C15", set()),
     Unlimited: ("C15", set()),
