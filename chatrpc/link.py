@@ -24,7 +24,8 @@ from .transport import Channel, Delivery, Transport
 
 log = logging.getLogger("chatrpc.link")
 
-_WARY = "/wary"  # what the tag of a consumer that takes one at a time ends with
+WARY = "/wary"
+"""What the tag of a consumer that takes one delivery at a time ends with."""
 
 _NACKS_IN_A_ROW = 3
 """After so many the connection is given up: a channel can be nacked for good."""
@@ -281,21 +282,15 @@ class Link:
         self._generation, self._standing, self._nacks = generation, standing, 0
         first, *others = self._queues
         if standing.wary:
-            self._consume(standing, first, tag=first + _WARY, prefetch=1)
+            self._consume(standing, first, tag=first + WARY, prefetch=1)
         else:
-            self._consume(standing, first)
+            self._consume(standing, first, tag=first, prefetch=self._prefetch)
         for queue in others:
-            self._consume(standing, queue)
+            self._consume(standing, queue, tag=queue, prefetch=self._prefetch)
 
-    def _consume(
-        self, standing: _Standing, queue: str, *, tag: str = "", prefetch: int | None = None
-    ) -> None:
+    def _consume(self, standing: _Standing, queue: str, *, tag: str, prefetch: int) -> None:
         standing.transport.consume(
-            standing.reading,
-            queue,
-            tag=tag or queue,
-            prefetch=self._prefetch if prefetch is None else prefetch,
-            no_ack=not self._safe,
+            standing.reading, queue, tag=tag, prefetch=prefetch, no_ack=not self._safe
         )
 
     def _take_all(self, standing: _Standing) -> None:
@@ -306,8 +301,9 @@ class Link:
             try:
                 # Not under the same tag: RabbitMQ 3.10 ends a channel whose consumer comes
                 # back under the tag of one that it has ended with a message in hand.
-                standing.transport.cancel(standing.reading, queue + _WARY)
-                self._consume(standing, queue)
+                standing.transport.consume_anew(
+                    standing.reading, queue + WARY, queue, tag=queue, prefetch=self._prefetch
+                )
             except RpcError as error:
                 log.info("%s", error)
                 standing.transport.abort()
