@@ -6,20 +6,24 @@ nothing to those who do not ask for it.
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import faults as faults
+    from .coffee import Coffee as Coffee
     from .colours import legend as legend
     from .contract import judge as judge
     from .crew import Crew as Crew
     from .cups import Cups as Cups
     from .cups import ledger as ledger
+    from .drill import Drill as Drill
     from .exercises import exercise as exercise
     from .gauges import Gauges as Gauges
     from .ladder import trace as trace
     from .panel import ChatPanel as ChatPanel
+    from .panel import beside as beside
     from .points import point as point
     from .saving import save as save
     from .services import service as service
@@ -29,13 +33,20 @@ if TYPE_CHECKING:
     from .wire import Wire as Wire
     from .workers import worker as worker
 
+# A lost link is told by the instruments; without a handler Python writes it into whatever cell
+# is running.
+logging.getLogger("chatrpc").addHandler(logging.NullHandler())
+
 # A module must not share the name of what it exports: importing it would hide the export.
 _HOME = {
     "ChatPanel": "panel",
     "Crew": "crew",
     "Cups": "cups",
+    "Coffee": "coffee",
+    "Drill": "drill",
     "Gauges": "gauges",
     "Wire": "wire",
+    "beside": "panel",
     "diff": "source",
     "exercise": "exercises",
     "judge": "contract",
@@ -53,10 +64,13 @@ _MODULES = ("faults",)
 
 __all__ = [
     "ChatPanel",
+    "Coffee",
     "Crew",
     "Cups",
+    "Drill",
     "Gauges",
     "Wire",
+    "beside",
     "diff",
     "exercise",
     "faults",
