@@ -228,7 +228,7 @@ class Summary:
         return f"requests waiting:  {waiting}\nworkers listening: {workers}"
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
-        import ipywidgets  # type: ignore[import-untyped]
+        import ipywidgets
 
         bundle = dict(ipywidgets.HTML(draw(self._service, self._samples))._repr_mimebundle_())
         bundle["text/html"] = f"<pre>{escape(repr(self))}</pre>"

@@ -117,7 +117,7 @@ WRONG = [
     (
         but("06.1", ("        request =", "        self.link.ack(arrival)\n        request =")),
         "C10",
-        "Acknowledge after the work",
+        "When may the broker forget",
     ),
     (but("06.1", ("        self.link.ack(arrival)\n", "")), "none was acknowledged", ""),
     (

@@ -46,7 +46,7 @@ def judged(promises: str, *, client: type | None = None, server: type | None = N
     for promise in promises.split():
         row = judge(client, server, only=promise).rows[0]
         if row.result is not Result.KEPT:
-            raise Broken(f"{promise}: {row.reason}.\n{row.promise.hint}")
+            raise Broken(f"{promise}: {row.reason}.\n{row.promise.hints[0]}")
 
 
 def clears_up(server: type) -> list[str]:
