@@ -89,6 +89,7 @@ class Gauges:
         self.samples: deque[Sample] = deque(maxlen=KEPT)
         self._url = url
         self._ended = threading.Event()
+        self._looked = threading.Event()
         self._thread: threading.Thread | None = None
         self._firehose: Firehose | None = None
         self._held: set[str] = set()
@@ -122,6 +123,7 @@ class Gauges:
                 target=self._run, args=(transport,), name="gauges", daemon=True
             )
             self._thread.start()
+            self._looked.wait(2.0)  # what happens next is seen from its beginning
         return self
 
     def stop(self) -> None:
@@ -148,7 +150,7 @@ class Gauges:
 
     def _run(self, transport: Transport | None) -> None:
         start, queue = time.monotonic(), request_queue(self.service)
-        drawn = start
+        drawn, last = start, False
         while True:
             waiting: int | None = None
             consumers: int | None = None
@@ -165,8 +167,10 @@ class Gauges:
             self.samples.append(Sample(time.monotonic() - start, waiting, consumers, held))
             if self._face is not None and time.monotonic() - drawn > GLANCE:
                 drawn, self._face.value = time.monotonic(), self._live
-            if self._ended.wait(self.every):
+            self._looked.set()
+            if last:
                 break
+            last = self._ended.wait(self.every)  # then once more: how it is at the end
         if transport is not None:
             transport.close()
 

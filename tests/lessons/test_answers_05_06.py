@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from committed import FOLDER
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
-from chatrpc.lab import sync
+from chatrpc.lab import exercises, sync
 from chatrpc.lab.exercises import Outcome, judge_answer
 from chatrpc.lab.solutions import solutions
 
@@ -40,6 +41,7 @@ def building(path: Path) -> list[str]:
 @pytest.fixture
 def answered(monkeypatch: pytest.MonkeyPatch, url: str) -> Answered:
     """Give an answer as a student does, in a kernel's cell after those of its lesson."""
+    monkeypatch.setattr(exercises, "_tries", Counter())  # each answer is a first try
     quiet = Config()
     quiet.HistoryManager.enabled = False
     shell = InteractiveShell(config=quiet)
