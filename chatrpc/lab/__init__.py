@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from .exercises import exercise as exercise
     from .gauges import Gauges as Gauges
     from .ladder import trace as trace
+    from .page import chat_page as chat_page
     from .panel import ChatPanel as ChatPanel
     from .panel import beside as beside
+    from .saving import save as save
     from .services import service as service
     from .source import diff as diff
     from .wire import Wire as Wire
@@ -38,10 +40,12 @@ _HOME = {
     "Gauges": "gauges",
     "Wire": "wire",
     "beside": "panel",
+    "chat_page": "page",
     "diff": "source",
     "exercise": "exercises",
     "judge": "contract",
     "legend": "colours",
+    "save": "saving",
     "service": "services",
     "trace": "ladder",
     "worker": "workers",
@@ -55,11 +59,13 @@ __all__ = [
     "Gauges",
     "Wire",
     "beside",
+    "chat_page",
     "diff",
     "exercise",
     "faults",
     "judge",
     "legend",
+    "save",
     "service",
     "trace",
     "worker",

@@ -69,7 +69,9 @@ def reports(url: str, spare: SpareBroker) -> dict[type, Report]:
     wanted = {m: {own, *more, "C01", "C09"} for m, (own, more) in MUTANTS.items()}
 
     def put_to_trial(mutant: type) -> Report:
-        return judge(*as_pair(mutant), only=wanted[mutant] - {RESTARTS}, url=url, spare=spare)
+        return judge(
+            *as_pair(mutant), only=wanted[mutant] - {RESTARTS}, url=url, spare=spare, trace=False
+        )
 
     with ThreadPoolExecutor(6) as pool:
         boards = dict(zip(MUTANTS, pool.map(put_to_trial, MUTANTS), strict=True))
@@ -241,7 +243,7 @@ def test_classes_of_a_notebook_are_judged(url: str) -> None:
     )
     nbclient.NotebookClient(notebook, timeout=60, allow_errors=True).execute()
     mine, stuck, tied = (cell.outputs[0] for cell in notebook.cells[-3:])
-    assert mine.data["text/plain"].startswith("RpcClient and Mine: 2 of 2 promises kept")
+    assert mine.data["text/plain"].startswith("chatrpc's RpcClient and Mine: 2 of 2 promises kept")
     assert "hung" in stuck.data["text/plain"]
     assert tied.traceback == [
         "Tied uses gate, which no other process can have: "
@@ -253,10 +255,9 @@ def test_what_a_class_raises_is_one_escaped_sentence(url: str) -> None:
     """In the text one line, in the page no markup."""
     report = judge(Raises, only="C01", url=url)
     assert report.rows[0].reason == "it raised ValueError: <b>no</b>"
-    bundle = report._repr_mimebundle_()
-    assert "<b>no</b>" in bundle["text/plain"]
-    assert "&lt;b&gt;no&lt;/b&gt;" in bundle["text/html"]
-    assert "ValueError: <b>" not in bundle["text/html"]
+    assert "<b>no</b>" in report.text
+    assert "&lt;b&gt;no&lt;/b&gt;" in report.html
+    assert "ValueError: <b>" not in report.html
 
 
 def test_upto_stops_at_a_lesson(url: str) -> None:
@@ -276,7 +277,7 @@ def test_the_board_as_text_is_the_same_each_time() -> None:
         Mine and RpcServer: 1 of 2 promises kept
         ✗ C01 broken      {promise.sentence}
               why:  so
-              hint: {promise.hint}
+              hint: {promise.hints[0]}
         ✓ C02 kept        {PROMISES["C02"].sentence}"""
     )
 
@@ -320,7 +321,7 @@ def file(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_file_is_judged_in_a_terminal(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """0 for kept, 1 for broken; the classes are found or named."""
     assert main([f"{file}:Mine", "--only", "C01"]) == 0
-    assert "Mine and RpcServer: 1 of 1 promises kept" in capsys.readouterr().out
+    assert "Mine and chatrpc's RpcServer: 1 of 1 promises kept" in capsys.readouterr().out
     assert main([f"{file}:Wrong", "--only", "C01"]) == 1
     assert "✗ C01 broken" in capsys.readouterr().out
     assert main([str(file)]) == 2
@@ -334,6 +335,7 @@ def test_a_teacher_marks_from_a_file(file: Path, capsys: pytest.CaptureFixture[s
     assert main([f"{file}:Wrong", *options]) == 1
     marks = json.loads(out.read_text())
     assert (marks["file"], marks["client"], marks["server"]) == ("queue.py", "Wrong", "RpcServer")
+    assert marks["own"] == {"client": True, "server": False}
     assert (marks["seed"], marks["scale"], marks["kept"], marks["of"]) == (7, 0.01, 1, 3)
     assert [p["result"] for p in marks["promises"]] == ["broken", "kept", "not reached"]
     assert marks["promises"][0]["reason"] == "echo('') answered None"
