@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .exercises import exercise as exercise
     from .gauges import Gauges as Gauges
     from .ladder import trace as trace
+    from .page import chat_page as chat_page
     from .panel import ChatPanel as ChatPanel
     from .panel import beside as beside
     from .points import point as point
@@ -47,6 +48,7 @@ _HOME = {
     "Gauges": "gauges",
     "Wire": "wire",
     "beside": "panel",
+    "chat_page": "page",
     "diff": "source",
     "exercise": "exercises",
     "judge": "contract",
@@ -71,6 +73,7 @@ __all__ = [
     "Gauges",
     "Wire",
     "beside",
+    "chat_page",
     "diff",
     "exercise",
     "faults",

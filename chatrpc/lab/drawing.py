@@ -241,7 +241,7 @@ WIDEST, NARROWEST, PAGE = 250, 176, 1080
 WIDE = 0.56  # of the type size, a generous mean width of a letter
 FONT = "system-ui, -apple-system, Segoe UI, DejaVu Sans, sans-serif"
 FOG = 430
-LEAST = 0.75  # of its size, down to which a live ladder shrinks with the page
+LEAST = 0.7  # of its size, down to which a live ladder shrinks with the page
 
 
 class _Scene:
