@@ -6,16 +6,19 @@ nothing to those who do not ask for it.
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import faults as faults
+    from .coffee import Coffee as Coffee
     from .colours import legend as legend
     from .contract import judge as judge
     from .crew import Crew as Crew
     from .cups import Cups as Cups
     from .cups import ledger as ledger
+    from .drill import Drill as Drill
     from .exercises import exercise as exercise
     from .gauges import Gauges as Gauges
     from .ladder import trace as trace
@@ -23,22 +26,31 @@ if TYPE_CHECKING:
     from .page import chat_page as chat_page
     from .pages import browser as browser
     from .panel import ChatPanel as ChatPanel
+    from .panel import beside as beside
     from .points import point as point
     from .pressure import load as load
     from .saving import save as save
     from .services import service as service
     from .silence import silences as silences
     from .source import diff as diff
+    from .tables import table as table
     from .wire import Wire as Wire
     from .workers import worker as worker
+
+# A lost link is told by the instruments; without a handler Python writes it into whatever cell
+# is running.
+logging.getLogger("chatrpc").addHandler(logging.NullHandler())
 
 # A module must not share the name of what it exports: importing it would hide the export.
 _HOME = {
     "ChatPanel": "panel",
     "Crew": "crew",
     "Cups": "cups",
+    "Coffee": "coffee",
+    "Drill": "drill",
     "Gauges": "gauges",
     "Wire": "wire",
+    "beside": "panel",
     "browser": "pages",
     "chat_page": "page",
     "diff": "source",
@@ -52,6 +64,7 @@ _HOME = {
     "save": "saving",
     "service": "services",
     "silences": "silence",
+    "table": "tables",
     "trace": "ladder",
     "worker": "workers",
 }
@@ -59,10 +72,13 @@ _MODULES = ("faults",)
 
 __all__ = [
     "ChatPanel",
+    "Coffee",
     "Crew",
     "Cups",
+    "Drill",
     "Gauges",
     "Wire",
+    "beside",
     "browser",
     "chat_page",
     "diff",
@@ -77,6 +93,7 @@ __all__ = [
     "save",
     "service",
     "silences",
+    "table",
     "trace",
     "worker",
 ]

@@ -4,8 +4,8 @@
         client.call("coffee")
         crew.deaths, crew.cups
 
-The server class and the methods may come from a notebook's cells: they are carried into real
-processes (carry.py), which end with the kernel, however it ends.
+The points are named in the methods' own code (points.py); whichever process comes there first
+dies, so a death needs no luck and no particular worker. The processes end with the kernel.
 """
 
 from __future__ import annotations
@@ -13,27 +13,18 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from . import points
-from .carry import carry
 from .cups import Cups
+from .jobs import Carried
 from .problem import LabProblem
 from .workers import State, Worker
 
 PATIENCE = 5.0  # seconds that one waits for an ordered death
-
-PROGRAM = """\
-import os, sys, threading
-sys.path[:0] = {path!r}
-{imports}
-server = Server(os.environ["CHATRPC_SERVICE"])
-for method in ({methods}):
-    server.method(method)
-server.start()
-threading.Event().wait()
-"""
+_crews: dict[str, Crew] = {}  # by service: a cell that is run again has one crew, not two
 
 
 class Crew:
@@ -56,22 +47,27 @@ class Crew:
         dies: str = "",
         environment: Mapping[str, str] | None = None,
     ) -> None:
+        if (before := _crews.pop(service, None)) is not None:
+            before.close()
+        _crews[service] = self
         self.service = service
         self._folder = tempfile.TemporaryDirectory(prefix="chatrpc-crew-")
         folder = Path(self._folder.name)
         self.cups = Cups(folder / "ledger.sqlite3")
         self._order = folder / "order"
-        program = folder / "program.py"
-        program.write_text(_program(server, methods, folder), encoding="utf-8")
         told = {"CHATRPC_LEDGER": str(self.cups.path), points.ORDER: str(self._order)}
-        told |= environment or {}
+        self.workers: list[Worker] = []
+        names = [f"worker {number}" for number in range(1, workers + 1)]
+        jobs = {name: Carried(server, methods, name) for name in names}
+        for job in jobs.values():
+            job.check()
         self.workers = [
-            Worker(service, f"worker {number}", program, environment=told)
-            for number in range(1, workers + 1)
+            Worker(service, name, job, environment=told | dict(environment or {}))
+            for name, job in jobs.items()
         ]
         try:
-            for one in self.workers:
-                one.start()
+            with ThreadPoolExecutor(len(names)) as together:
+                list(together.map(Worker.start, self.workers))
         except LabProblem:
             self.close()
             raise
@@ -105,7 +101,10 @@ class Crew:
         """End all processes, and forget the ledger; twice does no harm."""
         for one in self.workers:
             one.kill()
+            one.forget()
         self._folder.cleanup()
+        if _crews.get(self.service) is self:
+            del _crews[self.service]
 
     def __enter__(self) -> Crew:
         return self
@@ -116,14 +115,3 @@ class Crew:
     def __repr__(self) -> str:
         many, dead = len(self.workers), self.deaths
         return f"{many - dead} of {many} workers alive · {self.cups!r}"
-
-
-def _program(server: type, methods: tuple[Callable[..., Any], ...], folder: Path) -> str:
-    module, name = carry(server, folder)
-    lines = [f"from {module} import {name} as Server"]
-    for number, method in enumerate(methods, start=1):
-        module, name = carry(method, folder)  # type: ignore[arg-type]
-        lines.append(f"from {module} import {name} as method_{number}")
-    names = "".join(f"method_{number}, " for number in range(1, len(methods) + 1))
-    path = [str(folder)]
-    return PROGRAM.format(path=path, imports="\n".join(lines), methods=names)

@@ -23,6 +23,27 @@ def ledger(path: Path | None = None) -> Any:
     return Ledger(path)
 
 
+class Poured:
+    """So many cups, to look at."""
+
+    def __init__(self, many: int) -> None:
+        self.many = many
+
+    def __str__(self) -> str:
+        return f"{self.many} {'☕' * min(self.many, 40)}".strip()
+
+    def __repr__(self) -> str:
+        return f"{'☕' * min(self.many, 40)} {self._words}".strip()
+
+    def _repr_html_(self) -> str:
+        cups = "☕" * min(self.many, 40)
+        return f'<div><span style="font-size:1.7em">{cups}</span> <b>{self._words}</b></div>'
+
+    @property
+    def _words(self) -> str:
+        return f"{self.many} {'cup' if self.many == 1 else 'cups'}"
+
+
 class Cups:
     """An empty ledger, and a look at what has been poured into it since."""
 
@@ -44,17 +65,12 @@ class Cups:
         """How many cups were poured."""
         return int(self._ledger.poured())
 
-    def __len__(self) -> int:
-        """Return how many cups were poured."""
-        return self.poured
+    def since(self, before: int) -> Poured:
+        """Return the cups that were poured since there were so many."""
+        return Poured(self.poured - before)
 
     def __repr__(self) -> str:
-        many = self.poured
-        return f"{'☕' * min(many, 40)} {many} {'cup' if many == 1 else 'cups'}".strip()
+        return repr(self.since(0))
 
     def _repr_html_(self) -> str:
-        many = self.poured
-        return (
-            f'<div><span style="font-size:1.7em">{"☕" * min(many, 40)}</span> '
-            f"<b>{many} {'cup' if many == 1 else 'cups'}</b></div>"
-        )
+        return self.since(0)._repr_html_()

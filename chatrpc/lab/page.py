@@ -63,7 +63,7 @@ class ChatPage:
     def __init__(self, service: str, *, client: type | None, lan: bool, height: int) -> None:
         """Start the process, and wait until it serves. Raises LabProblem."""
         self._height = height
-        self._folder = tempfile.TemporaryDirectory(prefix="chatrpc-page-")
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._log: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
         options = ["--port", "0", *(["--lan"] if lan else [])]
         variables = {
@@ -73,9 +73,10 @@ class ChatPage:
             "PYTHONUNBUFFERED": "1",
         }
         if client is not None:
-            folder = self._folder.name
-            variables["CHATRPC_CLIENT"] = ":".join(carry(client, Path(folder)))
-            paths = [folder, *map(os.path.abspath, sys.path)]
+            self._folder = tempfile.TemporaryDirectory(prefix="chatrpc-page-")
+            folder = Path(self._folder.name)
+            variables["CHATRPC_CLIENT"] = ":".join(carry(client, folder))
+            paths = [str(folder), *map(os.path.abspath, sys.path)]
             variables["PYTHONPATH"] = os.pathsep.join(paths)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "chatrpc.lab.runner", str(_APP), *options],
@@ -128,7 +129,8 @@ class ChatPage:
             self._process.wait(LEAVE)
         if self._process.stdin is not None:
             self._process.stdin.close()
-        self._folder.cleanup()
+        if self._folder is not None:
+            self._folder.cleanup()
 
     def __repr__(self) -> str:
         return "the chat's page" if self.alive else "the chat's page, closed"

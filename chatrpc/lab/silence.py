@@ -32,6 +32,7 @@ from .services import service as own_service
 
 PATIENCE = 0.4  # seconds that each caller waits
 LETTERS = "ABCD"
+ASKER = "Ana"
 CAUSES = ("lost", "slow", "dead", "reply lost")
 WORDS = {
     "lost": "the request was lost: no queue took it",
@@ -56,7 +57,7 @@ class Silences:
     @property
     def seen_by_the_client(self) -> dict[str, str]:
         """What the client saw of each, as text."""
-        return {letter: ladder.cover().text for letter, (_, ladder) in self._ladders.items()}
+        return {letter: ladder.cover(ASKER).text for letter, (_, ladder) in self._ladders.items()}
 
     def uncover(self) -> Silences:
         """Return the same four, whole."""
@@ -69,7 +70,7 @@ class Silences:
 
     def _parts(self) -> list[tuple[str, Ladder | Covered]]:
         if self._covered:
-            return [(letter, ladder.cover()) for letter, (_, ladder) in self._ladders.items()]
+            return [(letter, ladder.cover(ASKER)) for letter, (_, ladder) in self._ladders.items()]
         return [
             (f"{letter}: {WORDS[cause]}", ladder)
             for letter, (cause, ladder) in self._ladders.items()
@@ -110,7 +111,7 @@ def silences(*, seed: int = 0) -> Silences:
 
 def _lost(label: str) -> Ladder:
     service = own_service(label)
-    with _Asker(service) as ana, trace(service) as ladder:
+    with _Asker(service) as ana, trace(service, names={ASKER: ana.connection}) as ladder:
         ana.ask()
         ana.wait()
     return ladder
@@ -118,7 +119,11 @@ def _lost(label: str) -> Ladder:
 
 def _slow(label: str) -> Ladder:
     service = own_service(label)
-    with _Asker(service) as ana, _Answerer(service) as worker, trace(service) as ladder:
+    with (
+        _Asker(service) as ana,
+        _Answerer(service) as worker,
+        trace(service, names={ASKER: ana.connection}) as ladder,
+    ):
         ana.ask()
         asked = worker.take()
         ana.wait()
@@ -130,7 +135,7 @@ def _slow(label: str) -> Ladder:
 def _dead(label: str) -> Ladder:
     service = own_service(label)
     crew = Crew(service, RpcServer, coffee, workers=1, dies=_DEATH)
-    with crew, _Asker(service) as ana, trace(service) as ladder:
+    with crew, _Asker(service) as ana, trace(service, names={ASKER: ana.connection}) as ladder:
         ana.ask()
         ana.wait()
     return ladder
@@ -138,7 +143,11 @@ def _dead(label: str) -> Ladder:
 
 def _reply_lost(label: str) -> Ladder:
     service = own_service(label)
-    with _Asker(service) as ana, _Answerer(service) as worker, trace(service) as ladder:
+    with (
+        _Asker(service) as ana,
+        _Answerer(service) as worker,
+        trace(service, names={ASKER: ana.connection}) as ladder,
+    ):
         ana.ask()
         asked = worker.take()
         ana.lose_replies()
@@ -163,6 +172,11 @@ class _Party:
         self._service = service
         self._transport: Transport = connect()
         self._channel = self._transport.channel()
+
+    @property
+    def connection(self) -> object:
+        """What a ladder knows this party by."""
+        return self._channel
 
     def _send(self, message: Message, *, exchange: str, key: str) -> None:
         self._channel.publish(

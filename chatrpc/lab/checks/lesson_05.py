@@ -7,7 +7,7 @@ from typing import Any
 
 from ... import errors
 from ..exercises import Broken, Exercise, NotYet, written
-from .judged import judged, unwritten
+from .judged import clears_up, judged, unwritten
 
 FAILURES: dict[str, tuple[type[errors.RpcError], bool, str]] = {
     "A": (
@@ -102,6 +102,7 @@ def check_server(server: Any) -> None:
     """Want C07 of the class, and that it still answers who waits (C01)."""
     if unwritten(server, "take"):
         raise NotYet
+    clears_up(server)
     judged("C01 C07", server=server)
 
 
