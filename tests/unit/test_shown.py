@@ -37,7 +37,7 @@ def test_a_file_is_shown_escaped_and_with_its_numbers() -> None:
 
 @pytest.mark.parametrize("wrong", [("nothing.py", ""), ("app.py", "no_such_function")])
 def test_what_is_not_there_is_one_sentence(wrong: tuple[str, str]) -> None:
-    with pytest.raises(LabProblem, match="There is no|has no"):
+    with pytest.raises(LabProblem, match=r"There is no|has no"):
         lab.listing(*wrong)
 
 

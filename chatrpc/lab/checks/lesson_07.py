@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from chatrpc import RpcServer
+from chatrpc import RpcClient, RpcServer
 from chatrpc.errors import (
     BrokerError,
     Busy,
@@ -27,12 +27,14 @@ from chatrpc.errors import (
     TooLarge,
 )
 
+from .. import faults
 from ..carry import module_of
 from ..contract import judge_file
 from ..cups import ROOT
 from ..exercises import Broken, Exercise, NotYet, written
 from ..firehose import connect, exists
 from ..services import service as own_service
+from ..trial import environment
 
 # 07.1
 
@@ -286,8 +288,6 @@ def _is_fine(route: str, answer: tuple[Any, str]) -> None:
 @contextlib.contextmanager
 def _failures() -> Iterator[dict[str, Callable[[], Any]]]:
     """Eight ways to fail, each for real, but those that would take a broker away."""
-    from chatrpc import RpcClient
-    from chatrpc.web import SharedClient
 
     def fail() -> None:
         raise ValueError("no coffee left")
@@ -297,23 +297,18 @@ def _failures() -> Iterator[dict[str, Callable[[], Any]]]:
         nobody = stack.enter_context(RpcClient(own_service("check-07-nobody")))
         gone = RpcClient(service)
         gone.close()
-        full = SharedClient(service, timeout=2.0, waiting=1)
-        stack.callback(full.close)
+        crowded = stack.enter_context(_full())
         failing = RpcServer(own_service("check-07-failing"))
         failing.method(fail)
         stack.enter_context(failing)
         unlucky = stack.enter_context(RpcClient(failing.service))
-
-        def crowded() -> Any:
-            with full.place(), full.place():
-                raise AssertionError("there was a second place")
 
         def away() -> Any:
             return RpcClient(service, url="amqp://guest:guest@127.0.0.1:1/")
 
         yield {
             "/nobody": lambda: nobody.call("echo", "hola"),
-            "/full": crowded,
+            "/full": lambda: crowded.call("echo", "hola"),
             "/long": lambda: client.call("echo", "x" * 1_100_000),
             "/misspelt": lambda: client.call("eco", "hola"),
             "/fails": lambda: unlucky.call("fail"),
@@ -321,6 +316,17 @@ def _failures() -> Iterator[dict[str, Callable[[], Any]]]:
             "/closed": lambda: gone.call("echo", "hola"),
             "/away": away,
         }
+
+
+def _full() -> RpcClient:
+    """A client of a service whose queue takes no more."""
+    service = own_service("check-07-full")
+    with environment(CHATRPC_QUEUE_LIMIT="5"):
+        with RpcServer(service):
+            pass  # it has declared the queue
+        client = RpcClient(service, timeout=2.0)
+    faults.fill(service)
+    return client
 
 
 KINDS = {
