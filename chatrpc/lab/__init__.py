@@ -6,29 +6,40 @@ nothing to those who do not ask for it.
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import faults as faults
+    from .coffee import Coffee as Coffee
     from .colours import legend as legend
     from .contract import judge as judge
+    from .drill import Drill as Drill
     from .exercises import exercise as exercise
     from .gauges import Gauges as Gauges
     from .ladder import trace as trace
     from .page import chat_page as chat_page
     from .panel import ChatPanel as ChatPanel
+    from .panel import beside as beside
     from .saving import save as save
     from .services import service as service
     from .source import diff as diff
     from .wire import Wire as Wire
     from .workers import worker as worker
 
+# A lost link is told by the instruments; without a handler Python writes it into whatever cell
+# is running.
+logging.getLogger("chatrpc").addHandler(logging.NullHandler())
+
 # A module must not share the name of what it exports: importing it would hide the export.
 _HOME = {
     "ChatPanel": "panel",
+    "Coffee": "coffee",
+    "Drill": "drill",
     "Gauges": "gauges",
     "Wire": "wire",
+    "beside": "panel",
     "chat_page": "page",
     "diff": "source",
     "exercise": "exercises",
@@ -43,8 +54,11 @@ _MODULES = ("faults",)
 
 __all__ = [
     "ChatPanel",
+    "Coffee",
+    "Drill",
     "Gauges",
     "Wire",
+    "beside",
     "chat_page",
     "diff",
     "exercise",

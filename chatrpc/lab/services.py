@@ -8,8 +8,10 @@ import secrets
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
-from chatrpc.topology import check_service
+from chatrpc.machine.folder import state_folder
+from chatrpc.topology import check_service, request_queue
 
 _names: dict[str, str] = {}
 _lock = threading.Lock()
@@ -30,6 +32,38 @@ def service(label: str) -> str:
             _names[label] = f"{label}-{secrets.token_hex(4)}"
             _tell_janitor(_names[label])
         return _names[label]
+
+
+def ledger(service: str) -> Path | None:
+    """Return the file of the cups that a service of this kernel has poured, which goes with it.
+
+    None for any other service, or where CHATRPC_LEDGER names one: then the workers know.
+    """
+    with _lock:
+        own = service in _names.values()
+    return _ledger(service) if own and not os.environ.get("CHATRPC_LEDGER") else None
+
+
+def _ledger(service: str) -> Path:
+    return state_folder() / "ledgers" / f"{service}.sqlite3"
+
+
+def forget_ledger(service: str) -> None:
+    """Delete a service's cups."""
+    for end in ("", "-wal", "-shm"):
+        path = _ledger(service)
+        path.with_name(path.name + end).unlink(missing_ok=True)
+
+
+def labels() -> dict[int | str, str]:
+    """Return the label of each name that was given out here, and of its request queue."""
+    with _lock:
+        places = [
+            (place, label)
+            for label, name in _names.items()
+            for place in (name, request_queue(name))
+        ]
+    return dict(places)
 
 
 def _tell_janitor(name: str) -> None:

@@ -13,6 +13,7 @@ from chatrpc import RpcClient, RpcServer
 from chatrpc.broker import Node
 from chatrpc.lab.gauges import Gauges, Sample, draw, spark, unacknowledged
 from chatrpc.lab.problem import LabProblem
+from chatrpc.lab.sync import WIDGETS
 
 
 def wait_until(sees: Callable[[], object], seconds: float = 5.0) -> None:
@@ -53,8 +54,20 @@ def test_they_show_a_queue_that_fills_and_is_emptied(service: str, node: Node) -
     text = repr(gauges)
     assert "now 0, most 4" in text
     assert "now 0, most 1" in text
-    assert set(gauges._repr_mimebundle_()) == {"image/svg+xml", "text/plain"}
+    assert "answered  worker 1 7" in text
+    assert gauges.served == {"worker 1": 7}
+    assert max(s.held or 0 for s in gauges.samples) >= 2
+    assert gauges.samples[-1].held == 0
+    assert set(gauges._repr_mimebundle_()) == {WIDGETS, "image/svg+xml", "text/plain"}
+    assert "7 answered" in gauges._face.value
     assert not [t for t in threading.enumerate() if t.name == "gauges"]
+
+
+def test_a_live_plot_is_drawn_anew_while_it_looks(service: str) -> None:
+    with Gauges(service, every=0.02) as gauges:
+        gauges._repr_mimebundle_()
+        before = gauges._face.value
+        wait_until(lambda: gauges._face.value != before)
 
 
 def test_a_service_that_nobody_knows_is_no_error(node: Node) -> None:
