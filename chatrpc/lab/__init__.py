@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from .gauges import Gauges as Gauges
     from .ladder import trace as trace
     from .panel import ChatPanel as ChatPanel
+    from .panel import beside as beside
+    from .services import queue as queue
     from .services import service as service
     from .source import diff as diff
     from .wire import Wire as Wire
@@ -27,10 +29,12 @@ _HOME = {
     "ChatPanel": "panel",
     "Gauges": "gauges",
     "Wire": "wire",
+    "beside": "panel",
     "diff": "source",
     "exercise": "exercises",
     "judge": "contract",
     "legend": "colours",
+    "queue": "services",
     "service": "services",
     "trace": "ladder",
     "worker": "workers",
@@ -41,11 +45,13 @@ __all__ = [
     "ChatPanel",
     "Gauges",
     "Wire",
+    "beside",
     "diff",
     "exercise",
     "faults",
     "judge",
     "legend",
+    "queue",
     "service",
     "trace",
     "worker",

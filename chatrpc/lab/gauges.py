@@ -19,6 +19,7 @@ from ..errors import BrokerError, NoWorker
 from ..topology import request_queue
 from ..transport import Transport
 from .firehose import connect
+from .looks import Look, draw_looks, table
 from .problem import LabProblem, told_in_a_cell
 
 KEPT = 5000
@@ -43,15 +44,27 @@ class Gauges:
     ``every`` is the seconds between two looks. ``samples`` are the data; shown in a cell it is
     a plot, printed it is two lines. It goes on while the broker is away.
 
+    Or look at moments of your own, ``gauges.look("Ana has written")``: then a cell shows those,
+    which are the same on every run. ``queue`` is the queue to look at where it is not a service's.
+
     Raises:
         LabProblem: no broker answers at the start.
     """
 
-    def __init__(self, service: str, *, every: float = 0.05, url: str | None = None) -> None:
+    def __init__(
+        self,
+        service: str,
+        *,
+        queue: str | None = None,
+        every: float = 0.05,
+        url: str | None = None,
+    ) -> None:
         """Name the service; nothing is looked at yet."""
         if not 0.01 <= every <= 60:
             raise LabProblem("Gauges look every 0.01 to 60 seconds.")
         self.service = service
+        self.queue = queue or request_queue(service)
+        self.looks: list[Look] = []
         self.every = every
         self.samples: deque[Sample] = deque(maxlen=KEPT)
         self._url = url
@@ -85,7 +98,7 @@ class Gauges:
             self._thread = None
 
     def _run(self, transport: Transport | None) -> None:
-        start, queue = time.monotonic(), request_queue(self.service)
+        start, queue = time.monotonic(), self.queue
         while True:
             waiting: int | None = None
             consumers: int | None = None
@@ -104,8 +117,26 @@ class Gauges:
         if transport is not None:
             transport.close()
 
+    def look(self, moment: str) -> Look:
+        """Look once, and keep what is seen under the name of this moment.
+
+        Raises:
+            LabProblem: no broker answers.
+        """
+        transport = connect(self._url)
+        try:
+            waiting, consumers = transport.look(self.queue)
+        except NoWorker:
+            waiting, consumers = None, None
+        finally:
+            transport.close()
+        self.looks.append(Look(moment, waiting, consumers))
+        return self.looks[-1]
+
     def __repr__(self) -> str:
-        """Return both series as bars of text."""
+        """Return the looks, or both series as bars of text."""
+        if self.looks:
+            return table(self.service, self.looks)
         samples = list(self.samples)
         lines = [
             f"{self.service:<12} waiting   {spark([s.waiting for s in samples])}",
@@ -118,7 +149,9 @@ class Gauges:
 
     @property
     def svg(self) -> str:
-        """Both series as a plot: a full line for what waits, a dashed one for workers."""
+        """The looks as bars, or both series as a plot: what waits full, workers dashed."""
+        if self.looks:
+            return draw_looks(self.service, self.looks)
         return draw(self.service, list(self.samples))
 
 

@@ -24,6 +24,8 @@ _LIVE_CSS = """
  border-radius:14px;background:var(--jp-layout-color1,#fff);overflow:hidden;margin:4px 0}
 .chatrpc-panel .widget-html,.chatrpc-panel .widget-html-content{margin:0;line-height:1.45;
  font-size:inherit;height:auto}
+.chatrpc-beside{display:flex;flex-wrap:wrap;gap:12px;overflow:visible}
+.chatrpc-beside .chatrpc-panel{flex:1 1 300px;max-width:34em}
 .chatrpc-head{padding:8px 16px;border-bottom:1px solid var(--jp-border-color2,#e0e0e0);
  background:var(--jp-layout-color2,#eee);color:var(--jp-ui-font-color1,#212121)}
 .chatrpc-head b{font-weight:600}
@@ -195,6 +197,36 @@ class ChatPanel:
         bundle["text/html"] = still(self.turns)
         bundle["text/plain"] = text(self.turns)
         return bundle
+
+
+class Beside:
+    """Panels side by side, in a row that breaks where the page is narrow."""
+
+    def __init__(self, *panels: ChatPanel) -> None:
+        self.panels = panels
+
+    def __repr__(self) -> str:
+        return "\n\n".join(f"{one.name}'s panel\n{one!r}" for one in self.panels)
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        row = widgets.HBox([one.widget for one in self.panels])
+        row.add_class("chatrpc-beside")
+        bundle = dict(row._repr_mimebundle_())
+        stills = "".join(
+            f'<div style="flex:1 1 300px;min-width:0"><b>{escape(one.name)}</b>'
+            f"{still(one.turns)}</div>"
+            for one in self.panels
+        )
+        bundle["text/html"] = (
+            f'<div style="display:flex;flex-wrap:wrap;gap:12px;max-width:980px">{stills}</div>'
+        )
+        bundle["text/plain"] = repr(self)
+        return bundle
+
+
+def beside(*panels: ChatPanel) -> Beside:
+    """Show panels side by side: who sees what."""
+    return Beside(*panels)
 
 
 def _live(turn: Turn) -> str:

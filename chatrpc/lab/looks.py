@@ -1,0 +1,81 @@
+"""Looks at a queue at moments that have a name: the same on every run, unlike a plot over time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+INK, PAPER, LINE, WAITING, LISTENING = "#1b2733", "#ffffff", "#9fb0c0", "#b45309", "#15803d"
+BLOCKS = 12
+"""Messages that are drawn one by one; more are a number alone."""
+ROW, TOP, SIZE, LETTER = 34, 64, 16, 8.6
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look saw: how many messages wait and how many readers listen; None if no queue."""
+
+    moment: str
+    waiting: int | None
+    consumers: int | None
+
+    def __repr__(self) -> str:
+        if self.waiting is None:
+            return f"{self.moment}: there is no such queue"
+        return f"{self.moment}: {self.waiting} waiting, {self.consumers} listening"
+
+
+def table(name: str, looks: Sequence[Look]) -> str:
+    """The looks as lines of text: a square for each message that waits."""
+    rows = [(one.moment, _squares(one.waiting), _number(one.consumers)) for one in looks]
+    heads = [name, "waiting", "listening"]
+    wide = [max(len(row[i]) for row in [heads, *rows]) for i in range(2)]
+    return "\n".join(
+        f"{moment:<{wide[0]}}  {waiting:<{wide[1]}}  {listening}"
+        for moment, waiting, listening in [heads, *rows]
+    )
+
+
+def draw_looks(name: str, looks: Sequence[Look]) -> str:
+    """The looks as a picture, on a card of its own colours."""
+    left = 24 + max(150, int(LETTER * max(len(one.moment) for one in looks)) + 24)
+    drawn = max([min(one.waiting or 0, BLOCKS) for one in looks] + [3])
+    right = left + 60 + 26 * drawn + 30
+    wide, high = right + 110, TOP + ROW * len(looks) + 8
+    out = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {high}" width="{wide}" '
+        f'height="{high}" role="img" aria-label="{escape(table(name, looks))}" '
+        f'font-size="{SIZE}" fill="{INK}" '
+        f'font-family="system-ui, -apple-system, Segoe UI, DejaVu Sans, sans-serif">',
+        f'<rect width="{wide}" height="{high}" rx="10" fill="{PAPER}" stroke="{LINE}"/>',
+        f'<text x="24" y="34" font-weight="600">▤ {escape(name)}</text>',
+        f'<text x="{left}" y="34" font-weight="600" fill="{WAITING}">waiting</text>',
+        f'<text x="{right}" y="34" font-weight="600" fill="{LISTENING}">listening</text>',
+        f'<path d="M16 46H{wide - 16}" stroke="{LINE}"/>',
+    ]
+    for place, one in enumerate(looks):
+        y = TOP + ROW * place + 12
+        out.append(f'<text x="24" y="{y}">{escape(one.moment)}</text>')
+        out += [
+            f'<rect x="{left + 60 + 26 * i}" y="{y - 15}" width="20" height="18" rx="3" '
+            f'fill="#fef3c7" stroke="{WAITING}" stroke-width="2"/>'
+            for i in range(min(one.waiting or 0, BLOCKS))
+        ]
+        shown = "no queue" if one.waiting is None else str(one.waiting)
+        out.append(f'<text x="{left}" y="{y}" fill="{WAITING}" font-weight="600">{shown}</text>')
+        out.append(
+            f'<text x="{right}" y="{y}" fill="{LISTENING}" font-weight="600">'
+            f"{_number(one.consumers)}</text>"
+        )
+    return "\n".join([*out, "</svg>"])
+
+
+def _squares(waiting: int | None) -> str:
+    if waiting is None:
+        return "no queue"
+    return f"{waiting:>2} {'■' * min(waiting, BLOCKS)}".rstrip()
+
+
+def _number(value: int | None) -> str:
+    return "–" if value is None else str(value)
