@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-import queue
 import signal
 import socket
 import threading
@@ -19,6 +18,7 @@ from . import topology
 from .agenda import Agenda
 from .answers import Answers, Seen
 from .confirms import Outcome
+from .crew import Crew
 from .errors import InvalidRequest, RpcError
 from .link import Arrival, Link
 from .messages import Message, Reply, Request, Undecodable, key
@@ -68,7 +68,7 @@ class RpcServer:
     """
 
     def __init__(
-        self, service: str, *, url: str | None = None, threads: int = 4, name: str | None = None
+        self, service: str, *, url: str | None = None, threads: int = 16, name: str | None = None
     ) -> None:
         self.service = topology.check_service(service)
         self._fast_queue = topology.fast_queue(service)
@@ -113,8 +113,8 @@ class RpcServer:
         if self._link is not None:
             raise RuntimeError("the server serves already")
         self._closing = False
-        self._inbox: queue.SimpleQueue[Arrival | None] = queue.SimpleQueue()
         name = f"chatrpc-server-{self.service}"
+        self._crew = Crew(self._work, threads=self._threads_wanted, name=name)
         self._agenda = Agenda(f"{name}-agenda")
         link = Link(
             self._settings,
@@ -135,12 +135,7 @@ class RpcServer:
         except RpcError:
             self._link = None
             raise
-        self._threads = [
-            threading.Thread(target=self._work, name=f"{name}-{n}", daemon=True)
-            for n in range(1, self._threads_wanted + 1)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._crew.start()
         self._agenda.start()
 
     def serve_forever(self, *, drain: float = 30.0) -> None:
@@ -183,11 +178,7 @@ class RpcServer:
         end = time.monotonic() + drain
         self._closing = True
         link.stop_reading()
-        for _ in self._threads:
-            self._inbox.put(None)
-        for thread in self._threads:
-            if thread is not threading.current_thread():
-                thread.join(max(0.0, end - time.monotonic()))
+        self._crew.close(max(0.0, end - time.monotonic()))
         self._all_told.clear()
         if self._owed:
             self._all_told.wait(max(0.0, end - time.monotonic()))
@@ -209,7 +200,7 @@ class RpcServer:
 
     def delivered(self, arrival: Arrival) -> None:
         """Take a request from the link."""
-        self._inbox.put(arrival)
+        self._crew.put(arrival)  # what is dropped is not acknowledged: another worker gets it
 
     def settled(self, id: str, outcome: Outcome) -> None:
         """Learn what became of a reply's publish."""
@@ -244,19 +235,13 @@ class RpcServer:
     def down(self, error: RpcError) -> None:
         """Have nothing to do: what runs now is answered when it is done."""
 
-    def _work(self) -> None:
-        while (arrival := self._inbox.get()) is not None:
-            if self._closing:
-                continue  # not acknowledged, so another worker gets it
-            try:
-                self._take(arrival)
-            except Exception:
-                log.exception("a request could not be handled")
-                self._give_up(arrival)
-
-    def _give_up(self, arrival: Arrival) -> None:
-        if (link := self._link) is not None:
-            link.reject(arrival)
+    def _work(self, arrival: Arrival) -> None:
+        try:
+            self._take(arrival)
+        except Exception:
+            log.exception("a request could not be handled")
+            if (link := self._link) is not None:
+                link.reject(arrival)
 
     def _take(self, arrival: Arrival) -> None:
         link, delivery = self._link, arrival.delivery

@@ -10,15 +10,17 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import BrokerError, NoWorker
 from ..messages import Message
 from ..settings import Settings
-from ..topology import request_queue
+from ..topology import DIRECT_REPLY, Exchange, request_queue
 from ..transport import Delivery, Transport
+from ..transport.witness import port_of
 from .problem import LabProblem
 
 EXCHANGE = "amq.rabbitmq.trace"
@@ -40,9 +42,16 @@ FORBIDDEN = (
 )
 
 
+class NoTrace(LabProblem):
+    """A broker answers, and does not show us its messages."""
+
+
 @dataclass(frozen=True)
 class Hop:
     """One step of one message: ``kind`` is publish (into the broker) or deliver (out of it).
+
+    A dead letter has the kind dead, the queue that it left and the ``reason``. What only an end
+    of a wire knows is ``about`` one of these: return, ack, reject, requeue or no ack.
 
     ``time`` is when we heard of it, in seconds of ``time.monotonic``; ``body`` is bounded,
     ``size`` is its true length in bytes. ``queue`` belongs to a delivery, ``routed`` to a publish.
@@ -60,6 +69,14 @@ class Hop:
     properties: Mapping[str, Any]
     body: bytes
     size: int
+    reason: str = ""
+    about: Hop | None = None
+
+    @property
+    def port(self) -> int:
+        """The port at the other end of the broker's connection, or 0."""
+        end = self.connection.partition(" ")[0].rpartition(":")[2]
+        return int(end) if end.isdecimal() else 0
 
     @property
     def correlation_id(self) -> str:
@@ -84,8 +101,22 @@ class Hop:
     @property
     def identity(self) -> tuple[object, ...]:
         """What a publish and its deliveries have in common."""
-        ids = (self.correlation_id, self.message_id, self.reply_to)
-        return (self.exchange, self.routing_key, *ids, self.size, self.body)
+        return self._identity(self.exchange, self.routing_key)
+
+    @property
+    def origin(self) -> tuple[object, ...]:
+        """The identity that a dead letter had when it was published; of others, their own."""
+        deaths = (self.properties.get("headers") or {}).get("x-death") or ()
+        if not deaths:
+            return self.identity
+        first = deaths[-1]
+        keys = first.get("routing-keys") or [""]
+        return self._identity(_text(first.get("exchange")), _text(keys[0]))
+
+    def _identity(self, exchange: str, key: str) -> tuple[object, ...]:
+        # A direct reply address is a word to its client and a token to everybody else.
+        to = DIRECT_REPLY if self.reply_to.startswith(DIRECT_REPLY) else self.reply_to
+        return (exchange, key, self.correlation_id, self.message_id, to, self.size, self.body)
 
 
 def read_hop(key: str, headers: Mapping[str, Any], body: bytes) -> Hop:
@@ -108,40 +139,75 @@ def read_hop(key: str, headers: Mapping[str, Any], body: bytes) -> Hop:
     )
 
 
-class Filter:
-    """Keeps what has to do with one queue or one service: its requests and their replies."""
+def read_dead(delivery: Delivery) -> Hop:
+    """Make a Hop of a dead letter."""
+    message = delivery.message
+    headers = {k: _plain(v) for k, v in message.headers.items()}
+    ids = {
+        "correlation_id": message.correlation_id,
+        "message_id": message.message_id,
+        "reply_to": message.reply_to,
+        "headers": headers,
+    }
+    return Hop(
+        kind="dead",
+        time=time.monotonic(),
+        exchange=delivery.consumer,
+        routing_key=delivery.key,
+        queue=_text(headers.get("x-first-death-queue")),
+        routed=(),
+        connection="",
+        user=message.user_id,
+        redelivered=False,
+        properties={k: v for k, v in ids.items() if v},
+        body=message.body[:BODY],
+        size=len(message.body),
+        reason=_text(headers.get("x-first-death-reason")),
+    )
 
-    def __init__(self, name: str | None) -> None:
-        self.places = {name, request_queue(name)} if name else None
+
+class Filter:
+    """Keeps what has to do with some queues or services: their requests and the replies."""
+
+    def __init__(self, *names: str) -> None:
+        self.places = {place for name in names for place in (name, request_queue(name))}
         self.asked: set[str] = set()
+        self.ids: set[str] = set()
 
     def __call__(self, hop: Hop) -> bool:
         """Say whether the hop is kept."""
         if hop.routing_key.startswith(MARK):
             return False
-        if self.places is None:
+        if not self.places:
             return True
-        wanted = bool(self.places & {hop.queue, hop.routing_key, *hop.routed})
+        wanted = bool(self.places & {hop.queue, hop.exchange, hop.routing_key, *hop.routed})
+        wanted = wanted or not self.places.isdisjoint(map(str, hop.origin[:2]))
         if wanted and hop.reply_to:
             self.asked.add(hop.reply_to)
-        return wanted or hop.routing_key in self.asked or hop.queue in self.asked
+            self.ids.add(hop.correlation_id)
+        # An answer that goes astray is known by its id alone.
+        answers = hop.correlation_id != "" and hop.correlation_id in self.ids
+        return wanted or answers or hop.routing_key in self.asked or hop.queue in self.asked
 
 
 class Firehose:
     """``with Firehose() as firehose: …`` collects every hop into ``firehose.hops``.
 
-    ``only`` keeps one queue or one service and its replies; ``on_hop`` is called for each hop
-    that is kept, on the connection's thread, so it must be quick. ``left_out`` counts hops
-    beyond what is kept, ``unreadable`` messages that could not be decoded.
+    ``only`` keeps one queue or one service and its replies, or several; ``dead`` names exchanges
+    whose dead letters are heard too. ``on_hop`` is called for each hop that is kept, on the
+    connection's thread, so it must be quick. ``left_out`` counts hops beyond what is kept,
+    ``unreadable`` messages that could not be decoded.
 
     Raises:
-        LabProblem: the broker is away, or does not permit or does not do tracing.
+        NoTrace: the broker does not permit or does not do tracing.
+        LabProblem: the broker is away.
     """
 
     def __init__(
         self,
         *,
-        only: str | None = None,
+        only: str | Sequence[str] | None = None,
+        dead: Sequence[str] = (),
         url: str | None = None,
         on_hop: Callable[[Hop], None] | None = None,
     ) -> None:
@@ -149,8 +215,12 @@ class Firehose:
         self.left_out = 0
         self.unreadable = 0
         self._url = url
-        self._filter = Filter(only)
+        self._only = (only,) if isinstance(only, str) else tuple(only or ())
+        self._dead = dead
+        self._graves: dict[str, str] = {}
+        self._filter = Filter(*self._only)
         self._on_hop = on_hop
+        self._counts: Counter[tuple[str, int]] = Counter()
         self._last = 0.0
         self._marks: dict[str, threading.Event] = {}
         self._transport: Transport | None = None
@@ -162,8 +232,10 @@ class Firehose:
             self._channel = self._transport.channel()
             self._channel.on_delivery = self._heard
             self._listen()
+            for exchange in self._dead:
+                self._listen_to_the_dead(exchange)
             if not self._mark(1.0):
-                raise LabProblem(OFF)
+                raise NoTrace(OFF)
         except BaseException:
             self._transport.close()
             raise
@@ -175,16 +247,38 @@ class Firehose:
         if self._transport is not None:
             self._transport.close()
 
-    def settle(self, timeout: float = 1.0) -> None:
-        """Wait until all that has happened up to now is heard, at most ``timeout`` seconds."""
+    def settle(
+        self, timeout: float = 1.0, expected: Mapping[tuple[str, int], int] | None = None
+    ) -> None:
+        """Wait until all that has happened up to now is heard, at most ``timeout`` seconds.
+
+        ``expected`` says how many hops of a kind are known to have gone over the connection at
+        a port: another connection's messages may be slower than ours.
+        """
         end = time.monotonic() + timeout
         self._mark(timeout)
-        while self._last + QUIET > (now := time.monotonic()) and now < end:
+        for what, count in (expected or {}).items():
+            while self._counts[what] < count and time.monotonic() < end:
+                time.sleep(QUIET / 4)
+        since = time.monotonic()
+        while max(since, self._last) + QUIET > (now := time.monotonic()) and now < end:
             time.sleep(QUIET / 4)
 
-    def missing(self, queues: set[str]) -> frozenset[str]:
-        """Say which of these queues do not exist now."""
-        return frozenset(q for q in queues if self._transport and not exists(self._transport, q))
+    @property
+    def port(self) -> int | None:
+        """The port of the laboratory's own connection."""
+        return port_of(self._transport)
+
+    def depths(self, queues: Collection[str]) -> dict[str, int | None]:
+        """Say how many messages wait in each of these queues now; None: there is no such queue."""
+        assert self._transport is not None
+        found: dict[str, int | None] = {}
+        for queue in queues:
+            try:
+                found[queue] = self._transport.look(queue)[0]
+            except NoWorker:
+                found[queue] = None
+        return found
 
     def _listen(self) -> None:
         try:
@@ -193,8 +287,20 @@ class Firehose:
             self._channel.basic.consume(queue=queue, no_ack=True)
         except Exception as error:
             if getattr(error, "error_code", None) in (403, 404):
-                raise LabProblem(FORBIDDEN) from None
+                raise NoTrace(FORBIDDEN) from None
             raise
+
+    def _listen_to_the_dead(self, exchange: str) -> None:
+        """Have a copy of what comes to a dead-letter exchange, if there is such an exchange."""
+        assert self._transport is not None
+        if not self._transport.exists(Exchange(exchange, "fanout")):
+            return
+        queue = self._channel.queue.declare(exclusive=True)["queue"]
+        self._graves[queue] = exchange
+        # One of these keys serves each kind of exchange: fanout and headers take any.
+        for key in ("#", *self._only):
+            self._channel.queue.bind(queue, exchange, key)
+        self._channel.basic.consume(queue=queue, consumer_tag=exchange, no_ack=True)
 
     def _mark(self, timeout: float) -> bool:
         """Send a message that only we know, and wait until the firehose shows it."""
@@ -210,9 +316,17 @@ class Firehose:
         if delivery.problem:
             self.unreadable += 1
             return
-        hop = read_hop(delivery.key, delivery.message.headers, delivery.message.body)
+        if delivery.consumer in self._graves.values():
+            hop = read_dead(delivery)
+        else:
+            hop = read_hop(delivery.key, delivery.message.headers, delivery.message.body)
+        if hop.queue in self._graves or self._graves.keys() & set(hop.routed):
+            hop = replace(hop, routed=tuple(q for q in hop.routed if q not in self._graves))
+            if hop.queue:
+                return
         if (heard := self._marks.get(hop.routing_key)) is not None:
             heard.set()
+        self._counts[hop.kind, hop.port] += 1
         if not self._filter(hop):
             return
         self._last = hop.time
@@ -260,4 +374,8 @@ def _text(value: object) -> str:
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {_text(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_plain(v) for v in value]
     return _text(value) if isinstance(value, bytes) else value

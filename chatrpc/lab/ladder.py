@@ -1,31 +1,68 @@
 """The sequence diagram of what really went over the wire: as text, and as a picture.
 
-hops  ──story──►  lanes and arrows  ──►  text, SVG
+hops  ──story──►  calls  ──rungs──►  lanes and arrows  ──rows──►  rows  ──drawing──►  text, SVG
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
-from html import escape
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
-from .firehose import Firehose, Hop
-from .story import Arrow, Call, Kind, rows, tell
-
-SHOWN = 80
-"""How many arrows a ladder shows; the rest is one line."""
+from ..topology import DEAD
+from ..transport.witness import Seen, port_of, witness
+from . import ends, services, wire
+from .drawing import STYLE, Picture
+from .firehose import QUIET, Filter, Firehose, Hop, NoTrace
+from .problem import LabProblem
+from .rows import covered, fold
+from .rungs import Arrow, Lane, View, rungs
+from .story import Call, tell
 
 
 class Ladder:
     """What ``with lab.trace() as ladder`` leaves: print it, show it, or read ``hops``.
 
-    ``missing_queues`` are queues that somebody wrote to and that do not exist.
+    ``missing_queues`` are queues that somebody wrote to and that do not exist, ``empty_queues``
+    those in which nothing was left at the end.
     """
 
     def __init__(self) -> None:
         self.hops: list[Hop] = []
         self.missing_queues: frozenset[str] = frozenset()
+        self.empty_queues: frozenset[str] = frozenset()
         self.note = ""
+        self._view = View()
+        self._names: dict[int | str, str] = {}
+        self._ended: float | None = None
+
+    def name(self, name: str, thing: Any) -> None:
+        """Call a lane by this name: that of a connection, or of what uses one, or of a queue.
+
+        ``thing`` is an AMQPStorm connection or channel, an RpcClient, an RpcServer, or the name
+        of a queue or an exchange.
+
+        Raises:
+            LabProblem: it is none of these, or it is closed.
+        """
+        key = thing if isinstance(thing, str) else port_of(thing)
+        if key is None:
+            raise LabProblem(
+                f"{name!r} cannot name {type(thing).__name__}: give an open connection, its "
+                "channel, a client, a server, or the name of a queue or an exchange."
+            )
+        self._names[key if isinstance(key, str) else wire.through(key)] = name
+
+    @property
+    def view(self) -> View:
+        """What the drawing knows besides the hops."""
+        names = {**services.labels(), **self._names}
+        return replace(
+            self._view, missing=self.missing_queues, empty=self.empty_queues, names=names
+        )
 
     @property
     def calls(self) -> list[Call]:
@@ -35,17 +72,52 @@ class Ladder:
     @property
     def arrows(self) -> list[Arrow]:
         """The lines of the ladder, sorted by cause."""
-        return rows(self.calls, self.missing_queues)[1]
+        return rungs(self.calls, self.view)[1]
+
+    @property
+    def parties(self) -> list[str]:
+        """The lanes of those who send and receive, from left to right."""
+        return [n.name for n in self._lanes if n.kind in ("client", "worker")]
+
+    @property
+    def _lanes(self) -> list[Lane]:
+        return rungs(self.calls, self.view)[0]
+
+    @property
+    def picture(self) -> Picture:
+        """The whole ladder, ready to be drawn."""
+        lanes, arrows = rungs(self.calls, self.view)
+        rows = fold(arrows, lanes)
+        shown = {end for row in rows if isinstance(row, Arrow) for end in (row.source, row.target)}
+        notes = (self.note,) if self.note else ()
+        return Picture([lane for lane in lanes if lane.name in shown], rows, notes)
+
+    def cover(self, lane: str | None = None, *, times: bool = False) -> Covered:
+        """Return what one party can know: only what it sent and received itself.
+
+        ``lane`` is the party's name; without one, the first client. ``times`` adds the seconds
+        since its first message; they differ from run to run, so a notebook is committed without.
+
+        Raises:
+            LabProblem: the ladder has no such party.
+        """
+        parties = self.parties
+        if lane is None and parties:
+            lane = parties[0]
+        if lane is None or lane not in parties:
+            there = ", ".join(parties) or "nobody, since no message passed"
+            raise LabProblem(f"Nobody here is called {lane or 'client 1'!r}: there is {there}.")
+        return Covered(self, lane, times=times)
 
     @property
     def text(self) -> str:
         """The ladder for a terminal, a screen reader and a comparison."""
-        return as_text(*rows(self.calls, self.missing_queues), note=self.note)
+        return self.picture.text
 
     @property
     def svg(self) -> str:
         """The ladder for the eye, on a card of its own colours."""
-        return as_svg(*rows(self.calls, self.missing_queues), note=self.note)
+        return self.picture.svg
 
     def __str__(self) -> str:
         return self.text
@@ -53,187 +125,182 @@ class Ladder:
     def __repr__(self) -> str:
         return self.text
 
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        return {"image/svg+xml": self.svg, "text/plain": self.text}
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        return _bundle(self, self.picture, "")
 
 
-# The two forms
+class Covered:
+    """One party's side of a ladder; ``uncover()`` gives the whole."""
 
-NOTHING = "No message passed while this was traced."
+    def __init__(self, ladder: Ladder, lane: str, *, times: bool = False) -> None:
+        self.lane = lane
+        self._ladder = ladder
+        self._times = times
 
+    def uncover(self) -> Ladder:
+        """Return the whole ladder."""
+        return self._ladder
 
-def as_text(lanes: Sequence[tuple[str, str]], arrows: Sequence[Arrow], *, note: str = "") -> str:
-    """One line an arrow, in columns."""
-    shown = arrows[:SHOWN]
-    lines = [note] if note else []
-    if not arrows:
-        return "\n".join([*lines, NOTHING])
-    lines.append("lanes: " + " | ".join(f"{n} (queue)" if k == "queue" else n for n, k in lanes))
-    left = max(len(a.source) for a in shown)
-    right = max(len(a.target) for a in shown)
-    kinds = max(len(a.kind.value) for a in shown)
-    digits = len(str(shown[-1].number))
-    for a in shown:
-        head = f"#{a.number:<{digits}}  {a.source:<{left}} "
-        if a.kind is Kind.MISSING:
-            lines.append(f"{head}✗ {a.kind.value}: {a.label}")
-        else:
-            line = f"{head}→ {a.target:<{right}}  {a.kind.value:<{kinds}}  {a.label}"
-            lines.append(line.rstrip())
-    if len(arrows) > SHOWN:
-        lines.append(_rest(arrows))
-    return "\n".join(lines)
+    @property
+    def arrows(self) -> list[Arrow]:
+        """What the party sent and received, in its own order."""
+        return covered(self._ladder.calls, self._ladder.arrows, self.lane)
 
+    @property
+    def picture(self) -> Picture:
+        """The party's side, ready to be drawn."""
+        lanes = [lane for lane in self._ladder._lanes if lane.name == self.lane]
+        notes = (self._ladder.note,) if self._ladder.note else ()
+        arrows = self.arrows
+        rows = fold(arrows, lanes)
+        times = _seconds(arrows, self._ladder._ended) if self._times else ()
+        return Picture(lanes, rows, notes, only=self.lane, times=times[: len(rows)])
 
-def _rest(arrows: Sequence[Arrow]) -> str:
-    calls = len({a.number for a in arrows})
-    return f"… and {len(arrows) - SHOWN} more arrows: {calls} messages and their replies in all"
+    @property
+    def text(self) -> str:
+        """The party's side for a terminal, a screen reader and a comparison."""
+        return self.picture.text
 
+    @property
+    def svg(self) -> str:
+        """The party's side for the eye."""
+        return self.picture.svg
 
-LANE, ROW, TOP, LEFT, SIZE = 250, 46, 84, 70, 16
-WIDE = 0.56  # of the type size, a generous mean width of a letter
-INK, PAPER, BAND, LINE = "#1b2733", "#ffffff", "#f1f5f9", "#9fb0c0"
-FILLS = {"client": "#dbeafe", "queue": "#fef3c7", "worker": "#dcfce7"}
-EDGES = {"client": "#1d4ed8", "queue": "#b45309", "worker": "#15803d"}
-STROKES = {
-    Kind.PUBLISH: ("#1d4ed8", ""),
-    Kind.RETRY: ("#1d4ed8", "2 5"),
-    Kind.DELIVER: ("#b45309", ""),
-    Kind.AGAIN: ("#b45309", "2 5"),
-    Kind.REPLY: ("#15803d", "11 5"),
-    Kind.STRAY: ("#b91c1c", "11 5"),
-    Kind.MISSING: ("#b91c1c", "3 4"),
-}
-MARKS = {Kind.AGAIN: "↻ ", Kind.RETRY: "↻ ", Kind.STRAY: "? "}
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        return _bundle(self._ladder, self.picture, self.lane)
 
 
-def as_svg(lanes: Sequence[tuple[str, str]], arrows: Sequence[Arrow], *, note: str = "") -> str:
-    """A drawing that is read without colour: each arrow has its word, its dash and its mark."""
-    shown = arrows[:SHOWN]
-    at = {name: LEFT + LANE // 2 + i * LANE for i, (name, _) in enumerate(lanes)}
-    width = max(LEFT + LANE * len(lanes) + 20, 640)
-    foot = [t for t in (note, NOTHING if not arrows else "") if t]
-    if len(arrows) > SHOWN:
-        foot.append(_rest(arrows))
-    height = TOP + ROW * len(shown) + 24 + 26 * len(foot)
-    out = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
-        f'height="{height}" role="img" aria-label="{_x(as_text(lanes, arrows, note=note))}" '
-        f'font-family="system-ui, -apple-system, Segoe UI, DejaVu Sans, sans-serif" '
-        f'font-size="{SIZE}" fill="{INK}">',
-        f'<rect width="{width}" height="{height}" rx="10" fill="{PAPER}" stroke="{LINE}"/>',
-    ]
-    out += _bands(shown, width)
-    for name, kind in lanes:
-        x, bottom = at[name], TOP + ROW * len(shown) + 8
-        round_ = 4 if kind == "queue" else 20
-        out.append(
-            f'<line x1="{x}" y1="56" x2="{x}" y2="{bottom}" stroke="{EDGES[kind]}" '
-            f'stroke-width="2" stroke-opacity="0.45"/>'
-            f'<rect x="{x - 100}" y="16" width="200" height="40" rx="{round_}" '
-            f'fill="{FILLS[kind]}" stroke="{EDGES[kind]}" stroke-width="2"/>'
-            f'<text x="{x}" y="42" text-anchor="middle" font-weight="600">'
-            f"{_x(_fit(('▤ ' if kind == 'queue' else '') + name, 190))}</text>"
-        )
-    for i, arrow in enumerate(shown):
-        out.append(_arrow(arrow, at, TOP + ROW * i + 32, width))
-    for i, line in enumerate(foot):
-        y = TOP + ROW * len(shown) + 30 + 26 * i
-        out.append(f'<text x="24" y="{y}">{_x(_fit(line, width - 48))}</text>')
-    out.append("</svg>")
-    return "\n".join(out)
+def _seconds(arrows: Sequence[Arrow], ended: float | None) -> list[str]:
+    known = [a.hop.time for a in arrows if a.hop is not None]
+    start = min(known, default=0.0)
+    last = ended if ended is not None else max(known, default=0.0)
+    return [f"{(a.hop.time if a.hop else last) - start:.2f} s" for a in arrows]
 
 
-def _bands(shown: Sequence[Arrow], width: int) -> Iterable[str]:
-    """Every other call on a tinted band, with its number at the left."""
-    seen: dict[int, int] = {}
-    for i, arrow in enumerate(shown):
-        if arrow.number in seen:
-            continue
-        seen[arrow.number] = i
-        rows_of = sum(a.number == arrow.number for a in shown)
-        y = TOP + ROW * i
-        if len(seen) % 2:
-            yield (
-                f'<rect x="8" y="{y}" width="{width - 16}" height="{ROW * rows_of}" rx="6" '
-                f'fill="{BAND}"/>'
-            )
-        yield (
-            f'<text x="22" y="{y + 31}" font-size="{SIZE + 2}" font-weight="700">'
-            f"#{arrow.number}</text>"
-        )
+WHOLE = "everything"
 
 
-def _arrow(arrow: Arrow, at: dict[str, int], y: int, width: int) -> str:
-    colour, dash = STROKES[arrow.kind]
-    dashed = f' stroke-dasharray="{dash}"' if dash else ""
-    start = at[arrow.source]
-    title = f"<title>{_x(arrow.more)}</title>" if arrow.more else ""
-    if arrow.kind is Kind.MISSING:
-        # Text goes to the side where there is room.
-        right = width - start >= start
-        way = 1 if right else -1
-        room = (width - start if right else start) - 84
-        anchor = "start" if right else "end"
-        return (
-            f'<g>{title}<line x1="{start}" y1="{y}" x2="{start + way * 40}" y2="{y}" '
-            f'stroke="{colour}" stroke-width="3"{dashed}/>'
-            f'<path d="M{start + way * 52 - 8} {y - 8}l16 16m0 -16l-16 16" stroke="{colour}" '
-            f'stroke-width="4"/><text x="{start + way * 70}" y="{y + 6}" text-anchor="{anchor}" '
-            f'fill="{colour}" font-weight="600">{_x(_fit(arrow.label, room))}</text></g>'
-        )
-    end = at[arrow.target]
-    way = 1 if end > start else -1
-    tip = end - way * 3
-    word = MARKS.get(arrow.kind, "") + arrow.kind.value
-    room = abs(end - start) - 44
-    said = _fit(arrow.label, room - SIZE * WIDE * (len(word) + 1)) if arrow.label else ""
-    said = said if len(said) > 2 else ""
-    return (
-        f'<g>{title}<line x1="{start}" y1="{y}" x2="{tip - way * 10}" y2="{y}" stroke="{colour}" '
-        f'stroke-width="3"{dashed}/><path d="M{tip} {y}l{-way * 14} -7v14z" fill="{colour}"/>'
-        f'<text x="{(start + end) / 2:g}" y="{y - 8}" text-anchor="middle" stroke="{PAPER}" '
-        f'stroke-width="4" stroke-linejoin="round" paint-order="stroke">'
-        f'<tspan fill="{colour}" font-weight="600">{_x(word)}</tspan>'
-        f"{' ' + _x(said) if said else ''}</text></g>"
+def _bundle(ladder: Ladder, picture: Picture, lane: str) -> dict[str, Any]:
+    """Return the forms of a picture: live where there is a kernel, still, and as text."""
+    bundle: dict[str, Any] = {}
+    with contextlib.suppress(ImportError):
+        bundle = dict(_live(ladder, picture, lane)._repr_mimebundle_())
+    return {**bundle, "image/svg+xml": picture.svg, "text/plain": picture.text}
+
+
+def _live(ladder: Ladder, picture: Picture, lane: str) -> Any:
+    """Make a widget that shows the whole or covers all but one party, by a row of buttons."""
+    import ipywidgets as widgets  # type: ignore[import-untyped]
+
+    page = widgets.HTML(STYLE + picture.html)
+    page.add_class("chatrpc-ladder-page")
+    choice = widgets.ToggleButtons(
+        options=[WHOLE, *(f"only {party}" for party in ladder.parties)],
+        value=f"only {lane}" if lane else WHOLE,
+        style={"button_width": "auto"},
+        tooltips=["All that the broker saw", *(["What this party can know"] * len(ladder.parties))],
     )
+    choice.add_class("chatrpc-ladder-cover")
 
+    def chosen(change: Any) -> None:
+        party = change["new"].removeprefix("only ")
+        shown = ladder if change["new"] == WHOLE else ladder.cover(party)
+        page.value = STYLE + shown.picture.html
 
-def _fit(text: str, pixels: float) -> str:
-    letters = max(1, int(pixels / (SIZE * WIDE)))
-    return text if len(text) <= letters else text[: letters - 1] + "…"
-
-
-def _x(text: str) -> str:
-    """Escaped, and without the control characters that XML does not allow."""
-    return escape("".join(c if c >= " " or c in "\n\t" else "�" for c in text), quote=True)
+    choice.observe(chosen, "value")
+    return widgets.VBox([choice, page] if ladder.parties else [page])
 
 
 @contextlib.contextmanager
-def trace(only: str | None = None, *, url: str | None = None) -> Iterator[Ladder]:
+def trace(
+    *only: str,
+    names: Mapping[str, Any] | None = None,
+    exchanges: bool = False,
+    acks: bool = False,
+    dead_letters: str | Sequence[str] = (),
+    url: str | None = None,
+) -> Iterator[Ladder]:
     """Draw every message that passes while the block runs, whoever's code sends it.
 
-    ``only`` is a queue or a service; without it, all of the broker's messages are drawn.
+    Args:
+        only: queues or services; without any, all of the broker's messages are drawn.
+        names: what lanes are called, by name: connections, clients, servers, queues, exchanges.
+        exchanges: whether the default exchange has a lane, too.
+        acks: whether acknowledgements are drawn; only code of this kernel shows its own.
+        dead_letters: names of dead-letter exchanges; chatrpc's own is known.
+        url: the broker's address, if it is not CHATRPC_URL's.
+
+    Where the broker does not let us trace, what this kernel itself sent and received is drawn.
 
     Raises:
-        LabProblem: the broker is away, or does not permit or does not do tracing.
+        LabProblem: the broker is away.
     """
     ladder = Ladder()
-    with Firehose(only=only, url=url) as firehose:
+    for name, thing in (names or {}).items():
+        ladder.name(name, thing)
+    ladder._view = View(all_exchanges=exchanges, acks=acks)
+    graves = [dead_letters] if isinstance(dead_letters, str) else list(dead_letters)
+    seen: list[Seen] = []
+    traced: Firehose | None = None
+    with contextlib.ExitStack() as stack:
+        try:
+            traced = stack.enter_context(Firehose(only=only, dead=[DEAD, *graves], url=url))
+        except NoTrace as problem:
+            ladder.note = f"{problem} Here is what this notebook itself knows."
+        stack.enter_context(witness(seen.append, but=traced.port if traced else None))
         try:
             yield ladder
         finally:
-            firehose.settle()
-            ladder.hops = list(firehose.hops)
-            ladder.missing_queues = firehose.missing(_not_taken(ladder.hops))
-            notes = []
-            if firehose.left_out:
-                notes.append(f"{firehose.left_out} hops more were seen and not kept.")
-            if firehose.unreadable:
-                notes.append(f"{firehose.unreadable} messages could not be read.")
-            ladder.note = " ".join(notes)
+            ladder._ended = time.monotonic()
+            for name, thing in (names or {}).items():  # whoever has dialled again has another port
+                with contextlib.suppress(LabProblem):
+                    ladder.name(name, thing)
+            if traced is None:
+                _from_here(ladder, seen, only)
+            else:
+                _from_the_broker(ladder, traced, seen)
+
+
+KNOWN = ("publish", "deliver")
+"""What an end of a wire and the broker's trace both know."""
+
+
+def _from_the_broker(ladder: Ladder, firehose: Firehose, seen: Sequence[Seen]) -> None:
+    ours = [replace(one, port=wire.through(one.port)) for one in tuple(seen)]
+    firehose.settle(expected=Counter((one.kind, one.port) for one in ours if one.kind in KNOWN))
+    hops = list(firehose.hops)
+    ladder.hops = [*hops, *ends.about(hops, ours)]
+    depths = firehose.depths(_not_taken(hops))
+    ladder.missing_queues = frozenset(q for q, depth in depths.items() if depth is None)
+    ladder.empty_queues = frozenset(q for q, depth in depths.items() if depth == 0)
+    notes = []
+    if firehose.left_out:
+        notes.append(f"{firehose.left_out} hops more were seen and not kept.")
+    if firehose.unreadable:
+        notes.append(f"{firehose.unreadable} messages could not be read.")
+    ladder.note = " ".join(notes)
+
+
+def _from_here(ladder: Ladder, seen: Sequence[Seen], only: Sequence[str]) -> None:
+    time.sleep(QUIET)
+    ours = [replace(one, port=wire.through(one.port)) for one in tuple(seen)]
+    kept = Filter(*only)
+    hops = [hop for hop in ends.alone(ours) if kept(hop)]
+    ladder.hops = [*hops, *ends.about(hops, ours)]
+    ladder._view = replace(ladder._view, one_end=True)
 
 
 def _not_taken(hops: Sequence[Hop]) -> set[str]:
-    """Queues that were written to and never read from: perhaps they do not exist."""
-    return {q for hop in hops for q in hop.routed} - {hop.queue for hop in hops}
+    """Queues that were written to and from which something was never read."""
+    return {
+        queue
+        for call in tell(hops)
+        for message in [*call.requests, *(reply for reply, _ in call.replies)]
+        for queue in set(message.queues) - {d.queue for d in message.deliveries}
+    }

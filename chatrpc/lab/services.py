@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 
-from chatrpc.topology import check_service
+from chatrpc.topology import check_service, request_queue
 
 _names: dict[str, str] = {}
 _lock = threading.Lock()
@@ -41,6 +41,17 @@ def queue(label: str) -> str:
         ValueError: the label is not made of letters, digits, dots, dashes and underscores.
     """
     return service(label)
+
+
+def labels() -> dict[int | str, str]:
+    """Return the label of each name that was given out here, and of its request queue."""
+    with _lock:
+        places = [
+            (place, label)
+            for label, name in _names.items()
+            for place in (name, request_queue(name))
+        ]
+    return dict(places)
 
 
 def _tell_janitor(name: str) -> None:

@@ -1,10 +1,9 @@
-"""From hops to the story they tell: which reply belongs to which request, and what is missing.
+"""From hops to the story they tell: which reply belongs to which request.
 
-    hops  ──tell()──►  calls  ──rows()──►  lanes and arrows
+    hops  ──tell()──►  calls  ──rungs()──►  lanes and arrows
 
-Everything is sorted by cause, a reply after its request, and named by its part in the play:
-``client 1``, ``worker 2``, ``#3``. The same code gives the same story, whatever the clock,
-the ports and the random ids were.
+Everything is sorted by cause, a reply after its request. The same code gives the same story,
+whatever the clock, the ports and the random ids were.
 """
 
 from __future__ import annotations
@@ -13,38 +12,35 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 
-from ..topology import DIRECT_REPLY, REQUESTS, request_queue
 from .firehose import Hop
 
 RANDOM = re.compile(r"amq\.gen-|[0-9a-fA-F]{8}|\d{5}")
 """A name with such a part was made up by a program."""
 
 
-class Kind(Enum):
-    """What an arrow is; the word is what the reader sees."""
-
-    PUBLISH = "publish"
-    DELIVER = "deliver"
-    AGAIN = "deliver again"
-    REPLY = "reply"
-    STRAY = "reply with a strange id"
-    RETRY = "publish again"
-    MISSING = "missing"
-
-
 @dataclass(eq=False)
 class Sent:
-    """One message that was published, and how often it was delivered."""
+    """One message that was published, and all that became of it."""
 
     publish: Hop | None
     deliveries: list[Hop] = field(default_factory=list)
+    dead: list[Hop] = field(default_factory=list)
+    returned: Hop | None = None
+    settled: dict[int, Hop] = field(default_factory=dict)
+    """What became of a delivery, by its place among the deliveries."""
 
     @property
     def first(self) -> Hop:
         """The hop that shows the message."""
-        return self.publish or self.deliveries[0]
+        return self.publish or (self.deliveries or self.dead)[0]
+
+    @property
+    def queues(self) -> list[str]:
+        """The queues that it was routed to, in the order of their names."""
+        if self.publish is None:
+            return list(dict.fromkeys(d.queue for d in self.deliveries))
+        return sorted(self.publish.routed)
 
 
 @dataclass(eq=False)
@@ -55,203 +51,143 @@ class Call:
     requests: list[Sent] = field(default_factory=list)
     replies: list[tuple[Sent, bool]] = field(default_factory=list)
 
+    @property
+    def asks(self) -> bool:
+        """Whether somebody wants an answer."""
+        return any(m.first.reply_to for m in self.requests)
 
-@dataclass(frozen=True)
-class Arrow:
-    """One line of the ladder: from a lane to a lane, or into nothing (``target`` is empty)."""
-
-    number: int
-    source: str
-    target: str
-    kind: Kind
-    label: str
-    more: str = ""
-
-
-# From hops to calls
+    @property
+    def name(self) -> str:
+        """The id by which its caller knows it, or nothing."""
+        return _name(self.requests[0].first)
 
 
 def tell(hops: Iterable[Hop]) -> list[Call]:
     """Put each delivery to its publish and each reply to its request."""
-    sent = _pair(hops)
-    calls: dict[tuple[str, ...], Call] = {}
-    last: dict[str, Call] = {}
+    calls: list[Call] = []
+    named: dict[tuple[str, str], list[Call]] = {}
+    handed: dict[str, list[tuple[float, Call]]] = {}
     asked: set[str] = set()
-
-    def call(*key: str) -> Call:
-        return calls.setdefault(key, Call(len(calls) + 1))
-
-    for number, message in enumerate(sent):
+    for message in _pair(hops):
         hop = message.first
-        name = hop.correlation_id or hop.message_id
+        same = named.get((hop.reply_to or hop.routing_key, _name(hop)), [])
         if hop.reply_to:
             asked.add(hop.reply_to)
-            at = call(hop.reply_to, name or str(number))
-            at.requests.append(message)
-        elif (hop.routing_key, name) in calls:
-            at = calls[hop.routing_key, name]
-            at.replies.append((message, True))
-        elif hop.routing_key in asked and hop.connection in last:
-            at = last[hop.connection]
-            at.replies.append((message, False))
+            call = _sent_again(message, same)
         else:
-            at = call("", str(number))
-            at.requests.append(message)
-        if not (at.replies and at.replies[-1][0] is message):
-            for delivery in message.deliveries:
-                last[delivery.connection] = at
-    return list(calls.values())
+            same = same if _name(hop) else []
+            call = _next(same) or _astray(hop, handed)
+            if call is None and hop.routing_key in asked:
+                call = _cause(hop, handed)
+            if call is not None:
+                call.replies.append((message, _name(hop) == call.name or not call.name))
+                continue
+        if call is None:
+            call = Call(len(calls) + 1)
+            calls.append(call)
+            if hop.reply_to:
+                named.setdefault((hop.reply_to, _name(hop)), []).append(call)
+        call.requests.append(message)
+        for delivery in message.deliveries:
+            handed.setdefault(delivery.connection, []).append((delivery.time, call))
+    return calls
+
+
+def _name(hop: Hop) -> str:
+    return hop.correlation_id or hop.message_id
+
+
+def _sent_again(message: Sent, same: Sequence[Call]) -> Call | None:
+    """The call of which this is another try: the same id alone may be a careless caller's."""
+    hop = message.first
+    for call in same:
+        first = call.requests[0].first
+        if _name(hop) and (
+            hop.body == first.body or 0 < len(hop.message_id) == len(first.message_id)
+        ):
+            return call
+    return None
+
+
+def _next(calls: Sequence[Call]) -> Call | None:
+    """The first call that has no reply yet, else the last."""
+    return next((c for c in calls if not c.replies), calls[-1] if calls else None)
+
+
+def _astray(reply: Hop, handed: dict[str, list[tuple[float, Call]]]) -> Call | None:
+    """The request that a reply with the right id answers, wherever it goes."""
+    took = [call for _, call in handed.get(reply.connection, []) if call.asks]
+    return _next([call for call in took if call.name and call.name == _name(reply)])
+
+
+def _cause(reply: Hop, handed: dict[str, list[tuple[float, Call]]]) -> Call | None:
+    """The request that a reply without a known id answers: whoever sent it took it before."""
+    before = [c for at, c in handed.get(reply.connection, []) if at <= reply.time and c.asks]
+    return _next(before)
 
 
 def _pair(hops: Iterable[Hop]) -> list[Sent]:
     sent: list[Sent] = []
     waiting: dict[tuple[object, ...], list[Sent]] = {}
+    home: dict[int, Sent] = {}
+
+    def new(message: Sent, identity: tuple[object, ...]) -> Sent:
+        sent.append(message)
+        waiting.setdefault(identity, []).append(message)
+        return message
+
     for hop in hops:
-        same = waiting.setdefault(hop.identity, [])
-        if hop.kind == "publish":
-            message = Sent(hop)
+        if hop.about is not None:
+            _attach(hop, home.get(id(hop.about)))
+        elif hop.kind == "publish":
+            message = _early(hop, waiting.get(hop.identity, ())) or new(Sent(None), hop.identity)
+            message.publish = hop
+            home[id(hop)] = message
         else:
-            message = _publish_of(hop, same) or Sent(None)
-            message.deliveries.append(hop)
-        if message not in same:
-            same.append(message)
-            sent.append(message)
+            same = waiting.get(hop.identity) or waiting.get(hop.origin) or []
+            if hop.kind == "dead":
+                message = next((m for m in same if not m.dead), None) or new(Sent(None), hop.origin)
+                message.dead.append(hop)
+            else:
+                message = _publish_of(hop, same) or new(Sent(None), hop.origin)
+                message.deliveries.append(hop)
+                home[id(hop)] = message
     return sent
+
+
+def _attach(hop: Hop, message: Sent | None) -> None:
+    """Put to a message what an end of a wire knows of it."""
+    if message is None:
+        return
+    if hop.kind == "return":
+        message.returned = hop
+    else:
+        at = next(i for i, d in enumerate(message.deliveries) if d is hop.about)
+        message.settled[at] = hop
+
+
+EARLY = 0.2
+"""Seconds by which a delivery may be heard of before its publish: they come by two ways."""
+
+
+def _early(hop: Hop, same: Sequence[Sent]) -> Sent | None:
+    for message in same:
+        if message.publish is None and message.deliveries:
+            first = message.deliveries[0]
+            if not first.redelivered and hop.time - first.time < EARLY:
+                return message
+    return None
 
 
 def _publish_of(hop: Hop, same: Sequence[Sent]) -> Sent | None:
     def had(message: Sent) -> bool:
         return any(d.queue == hop.queue for d in message.deliveries)
 
-    fitting = [m for m in same if had(m) == hop.redelivered]
+    def may(message: Sent) -> bool:
+        return not message.publish or bool(message.dead) or hop.queue in message.publish.routed
+
+    fitting = [m for m in same if had(m) == hop.redelivered and may(m)]
     return fitting[0] if fitting else (same[-1] if same else None)
-
-
-# From calls to arrows
-
-
-class _Lanes:
-    """The names of the parties: by part and by order of appearance, never by port or random id."""
-
-    def __init__(self, calls: Sequence[Call], missing_queues: frozenset[str]) -> None:
-        self.names: dict[str, str] = {}
-        self.queues: dict[str, str] = {}
-        self.reply_queues = {
-            m.first.reply_to for c in calls for m in c.requests if m.first.reply_to
-        }
-        counts = {"client": 0, "worker": 0}
-
-        def meet(connection: str, part: str) -> None:
-            if connection and connection not in self.names:
-                counts[part] += 1
-                self.names[connection] = f"{part} {counts[part]}"
-
-        for c in calls:
-            for message in c.requests:
-                if message.publish:
-                    meet(message.publish.connection, "client")
-                for delivery in message.deliveries:
-                    meet(delivery.connection, "worker")
-            for message, _ in c.replies:
-                if message.publish:
-                    meet(message.publish.connection, "worker")
-                for delivery in message.deliveries:
-                    meet(delivery.connection, "client")
-        messages = [m for c in calls for m in c.requests]
-        messages += [m for c in calls for m, _ in c.replies]
-        for message in messages:
-            for queue in _queues_of(message):
-                if queue not in missing_queues:
-                    self.queue(queue)
-
-    def queue(self, name: str) -> str:
-        """A queue's own name, or what it is for where the name is random."""
-        if name not in self.queues:
-            if name in self.reply_queues and RANDOM.search(name):
-                shown = "replies"
-            elif RANDOM.search(name):
-                shown = f"queue {1 + sum(s.startswith('queue ') for s in self.queues.values())}"
-            else:
-                shown = name.removeprefix(request_queue(""))
-            self.queues[name] = shown
-        return self.queues[name]
-
-    def ordered(self) -> list[tuple[str, str]]:
-        """Each lane's name and kind, from left to right."""
-        named = list(self.names.values())
-        return [
-            *((n, "client") for n in named if n.startswith("client")),
-            *((q, "queue") for q in dict.fromkeys(self.queues.values())),
-            *((n, "worker") for n in named if n.startswith("worker")),
-        ]
-
-
-def rows(
-    calls: Sequence[Call], missing_queues: frozenset[str] = frozenset()
-) -> tuple[list[tuple[str, str]], list[Arrow]]:
-    """The lanes (name and kind) and the arrows between them, sorted by cause."""
-    lanes = _Lanes(calls, missing_queues)
-    ordered = lanes.ordered()
-    arrows: list[Arrow] = []
-    for call in calls:
-        for place, message in enumerate(call.requests):
-            kind = Kind.RETRY if place else Kind.PUBLISH
-            arrows += _message(call, message, kind, lanes, missing_queues)
-        asks = any(m.first.reply_to for m in call.requests)
-        taken = [d for m in call.requests for d in m.deliveries]
-        if asks and taken and not call.replies:
-            worker = lanes.names.get(taken[-1].connection, "worker")
-            arrows.append(Arrow(call.number, worker, "", Kind.MISSING, "no reply was sent"))
-        for message, expected in call.replies:
-            kind = Kind.REPLY if expected else Kind.STRAY
-            arrows += _message(call, message, kind, lanes, missing_queues)
-    return ordered, arrows
-
-
-def _message(
-    call: Call, message: Sent, kind: Kind, lanes: _Lanes, missing_queues: frozenset[str]
-) -> Iterable[Arrow]:
-    number, hop, queues = call.number, message.first, _queues_of(message)
-    if message.publish is not None:
-        source, label = lanes.names[hop.connection], shorten(hop)
-        if hop.exchange not in ("", REQUESTS):
-            label = f"{label} by exchange {hop.exchange}, key {hop.routing_key}".strip()
-        if hop.routing_key.startswith(DIRECT_REPLY):  # no queue: the broker hands it over itself
-            asker = lanes.names[call.requests[0].first.connection]
-            yield Arrow(number, source, asker, kind, label, _body(hop, number))
-        elif not queues:
-            lost = f"{kind.value} {label}: no queue takes it"
-            yield Arrow(number, source, "", Kind.MISSING, lost)
-        for queue in queues:
-            if queue in missing_queues:
-                lost = f"{kind.value} {label}: there is no queue {lanes.queue(queue)}"
-                yield Arrow(number, source, "", Kind.MISSING, lost)
-            else:
-                yield Arrow(number, source, lanes.queue(queue), kind, label, _body(hop, number))
-    for delivery in message.deliveries:
-        source, target = lanes.queue(delivery.queue), lanes.names[delivery.connection]
-        again = Kind.AGAIN if delivery.redelivered else Kind.DELIVER
-        note = "" if message.publish else f"{shorten(hop)} (sent before the trace began)"
-        yield Arrow(number, source, target, again, note)
-    delivered = {d.queue for d in message.deliveries}
-    for queue in queues:
-        if queue not in delivered and queue not in missing_queues:
-            yield Arrow(number, lanes.queue(queue), "", Kind.MISSING, "nobody took it")
-
-
-def _body(hop: Hop, number: int) -> str:
-    """The body to look at; where its id is random, the call's number stands for it."""
-    text = hop.body_text
-    for id in (hop.correlation_id, hop.message_id):
-        if RANDOM.search(id):
-            text = text.replace(json.dumps(id), f'"#{number}"')
-    return text
-
-
-def _queues_of(message: Sent) -> list[str]:
-    if message.publish is None:
-        return list(dict.fromkeys(d.queue for d in message.deliveries))
-    return list(message.publish.routed)
 
 
 def shorten(hop: Hop, width: int = 48) -> str:

@@ -35,6 +35,7 @@ TAUGHT = {
     "chatrpc.confirms": "09",
     "chatrpc.backoff": "09",
     "chatrpc.agenda": "09",
+    "chatrpc.crew": "09",
     "chatrpc.calls": "09",
     "chatrpc.outbox": "09",
     "chatrpc.link": "09",

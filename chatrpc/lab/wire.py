@@ -31,6 +31,8 @@ DIAL = 2.0
 COMMAND = 5.0
 RESET = struct.pack("ii", 1, 0)
 
+_through: dict[int, int] = {}
+
 
 class _Direction:
     """The bytes on their way from one socket to the other."""
@@ -303,6 +305,7 @@ class Wire:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             client.close()
             return
+        _through[client.getpeername()[1]] = broker.getsockname()[1]
         self._pairs.append(_Pair(client, broker))
 
     def _drop(self, *, reset: bool) -> None:
@@ -329,6 +332,11 @@ class Wire:
         if not self._listening:
             self._listener.listen()
             self._listening = True
+
+
+def through(port: int) -> int:
+    """Return the port at which the broker sees a connection from this one: a wire has its own."""
+    return _through.get(port, port)
 
 
 def _bound(port: int) -> socket.socket:

@@ -11,9 +11,11 @@ import pytest
 
 from chatrpc import CallTimeout, RpcClient, RpcServer
 from chatrpc.lab.firehose import FORBIDDEN, OFF, Firehose, Hop, connect
-from chatrpc.lab.ladder import SHOWN, Ladder, trace
+from chatrpc.lab.ladder import Ladder, trace
 from chatrpc.lab.problem import LabProblem
-from chatrpc.lab.story import Kind
+from chatrpc.lab.rows import SHOWN
+from chatrpc.lab.rungs import Kind
+from chatrpc.lab.sync import WIDGETS
 from chatrpc.topology import Queue, request_queue
 
 CLIENT, OTHER, WORKER, SECOND = "127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3", "127.0.0.1:4"
@@ -114,7 +116,7 @@ def test_the_same_request_sent_again_is_one_call() -> None:
 @pytest.mark.parametrize(
     ("hops", "gone", "line"),
     [
-        ([asked("x", "hola")], frozenset(), "#1  chat     ✗ missing: nobody took it"),
+        ([asked("x", "hola")], frozenset(), "#1  chat     ○ waits: nobody took it"),
         (
             [asked("x", "hola", routed=())],
             frozenset(),
@@ -137,7 +139,7 @@ def test_the_same_request_sent_again_is_one_call() -> None:
                 hop("publish", WORKER, REPLIES, "x", "¡hola!"),
             ],
             frozenset(),
-            "#1  replies  ✗ missing: nobody took it",
+            "#1  replies  ○ waits: nobody took it",
         ),
     ],
 )
@@ -147,7 +149,7 @@ def test_what_never_arrived_is_seen_to_be_missing(
     """In the text and in the picture."""
     ladder = told(hops, gone)
     assert ladder.text.splitlines()[-1] == line
-    assert line.partition("missing: ")[2] in "".join(ET.fromstring(ladder.svg).itertext())
+    assert line.rpartition(": ")[2] in "".join(ET.fromstring(ladder.svg).itertext())
 
 
 def test_a_reply_that_forgot_its_id_stands_at_the_request_that_caused_it() -> None:
@@ -217,7 +219,7 @@ def test_the_picture_is_well_formed_escaped_and_names_every_lane() -> None:
     words = "".join(root.itertext())
     for lane in ("client 1", "chat", "worker 1", "publish", "deliver"):
         assert lane in words
-    assert set(ladder._repr_mimebundle_()) == {"image/svg+xml", "text/plain"}
+    assert set(ladder._repr_mimebundle_()) == {WIDGETS, "image/svg+xml", "text/plain"}
 
 
 def test_a_trace_of_nothing_says_so() -> None:
@@ -226,12 +228,53 @@ def test_a_trace_of_nothing_says_so() -> None:
     assert "No message passed" in "".join(ET.fromstring(told([]).svg).itertext())
 
 
-def test_a_flood_is_cut_short_and_says_how_much_there_was() -> None:
-    """All hops stay as data."""
-    ladder = told([asked(f"{n}", f"{n}") for n in range(300)])
-    assert len(ladder.text.splitlines()) == 1 + SHOWN + 1
-    assert "… and 520 more arrows: 300 messages" in ladder.text
-    assert ladder.text.splitlines()[-1] in "".join(ET.fromstring(ladder.svg).itertext())
+def test_hundreds_of_messages_fold_and_the_one_that_is_different_stands_out() -> None:
+    """One call of each shape, how many are like it, and who served how many."""
+    hops = []
+    for n in range(300):
+        worker = (WORKER, SECOND)[n % 2]
+        hops.append(asked(f"{n}", f"{n}"))
+        if n != 123:
+            hops += [
+                taken(f"{n}", f"{n}", worker),
+                hop("publish", worker, REPLIES, f"{n}", "ok"),
+                hop("deliver", CLIENT, REPLIES, f"{n}", "ok"),
+            ]
+    ladder = told(hops)
+    assert ladder.text.splitlines() == [
+        "lanes: client 1 | chat (queue) | replies (queue) | worker 1",
+        "#1    client 1 → chat      publish  0",
+        "#1    chat     → worker 1  deliver",
+        "#1    worker 1 → replies   reply    ok",
+        "#1    replies  → client 1  deliver",
+        "… and 298 more like #1; 150 by worker 1, 149 by worker 2 in all",
+        "#124  client 1 → chat      publish  123",
+        "#124  chat     ○ waits: nobody took it",
+    ]
+    assert "298 more like #1" in "".join(ET.fromstring(ladder.svg).itertext())
+    assert len(ladder.hops) == 299 * 4 + 1
+
+
+def test_more_shapes_than_fit_are_cut_and_counted() -> None:
+    """Every call has a worker more than the one before, and at last the page is full."""
+    hops = [asked(f"{n}", f"{n}", routed=("chat", *(f"q{i}" for i in range(n)))) for n in range(20)]
+    text = told(hops).text.splitlines()
+    assert len(text) == 1 + SHOWN + 1
+    assert text[-1].endswith("more rows: 20 messages in all")
+
+
+def test_what_repeats_itself_in_one_call_is_shown_once() -> None:
+    """A few times are counted; many are many, whatever the clock has made of them."""
+    for times, said in ((5, "3 times more"), (40, "many times more"), (50, "many times more")):
+        lines = told([asked("x", "hola") for _ in range(times)]).text.splitlines()
+        assert lines == [
+            "lanes: client 1 | chat (queue)",
+            "#1  client 1 → chat  publish        hola",
+            "#1  chat     ○ waits: nobody took it",
+            "#1  client 1 → chat  publish again  hola",
+            f"… and the same again, {said}",
+            "#1  chat     ○ waits: nobody took it",
+        ]
 
 
 # On the real broker
