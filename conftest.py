@@ -34,6 +34,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in [name for name in os.environ if name.startswith("CHATRPC_")]:
         del os.environ[name]
     os.environ["CHATRPC_HOME"] = str(home)
+    os.environ["CHATRPC_MODULE"] = str(home / "my_chatrpc.py")  # a student's own is left alone
     os.environ.update(running.jupyter_folders())  # kernels leave their files there, too
     # SIGTERM tidies up as Ctrl-C does; and a job in the background is born deaf to Ctrl-C.
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -21,10 +21,12 @@ COMMANDS = {
     "broker": "start, stop, or show the kit's own broker",
     "call": "call a method of the workers and print its answer",
     "judge": "see whether a client and a server of yours keep the promises",
+    "catch-up": "write into my_chatrpc.py what the lessons before one leave there",
     "doctor": "what is here, what is missing, and what to do about it",
     "stop": "end everything that was started here: lab, app, workers, broker",
 }
-PASSES_ON = ("lab", "app", "worker", "judge")  # what these do not know goes to what they start
+PASSES_ON = ("lab", "app", "worker", "judge", "catch-up")
+OWN_HELP = ("judge", "catch-up")  # what these do not know goes to what they start
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -103,6 +105,10 @@ def _run(words: list[str]) -> int:
             from .lab import contract
 
             return int(contract.main(unknown) or 0)
+        case "catch-up":
+            from .lab import catchup
+
+            return catchup.main(unknown)
         case "doctor":
             return _doctor()
         case _:
@@ -116,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="chatrpc", description="RPC over RabbitMQ, to learn it.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     of = {
-        name: commands.add_parser(name, help=text, description=text, add_help=name != "judge")
+        name: commands.add_parser(name, help=text, description=text, add_help=name not in OWN_HELP)
         for name, text in COMMANDS.items()
     }
     of["lab"].add_argument("--port", type=_port, default=8888, help="the first port to try (8888)")

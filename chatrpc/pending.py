@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar
 
-Call = TypeVar("Call")
+T = TypeVar("T")
 
 
-class PendingCalls(Generic[Call]):
+class PendingCalls(Generic[T]):
     """Which call waits under which id, until exactly one party takes it out.
 
     A reply, a timeout, a failure and ``close()`` may all want to end the same call, each
@@ -16,9 +16,9 @@ class PendingCalls(Generic[Call]):
     """
 
     def __init__(self) -> None:
-        self._calls: dict[str, Call] = {}
+        self._calls: dict[str, T] = {}
 
-    def add(self, id: str, call: Call) -> None:
+    def add(self, id: str, call: T) -> None:
         """Remember a call.
 
         Raises:
@@ -27,11 +27,11 @@ class PendingCalls(Generic[Call]):
         if self._calls.setdefault(id, call) is not call:
             raise ValueError(f"a call with the id {id!r} is already in flight")
 
-    def take(self, id: str) -> Call | None:
+    def take(self, id: str) -> T | None:
         """Forget the call and return it; None if it is unknown or already over."""
         return self._calls.pop(id, None)
 
-    def get(self, id: str) -> Call | None:
+    def get(self, id: str) -> T | None:
         """Return the call without ending it; None if it is unknown or already over."""
         return self._calls.get(id)
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .ladder import trace as trace
     from .panel import ChatPanel as ChatPanel
     from .panel import beside as beside
+    from .saving import save as save
     from .services import queue as queue
     from .services import service as service
     from .source import diff as diff
@@ -35,6 +36,7 @@ _HOME = {
     "judge": "contract",
     "legend": "colours",
     "queue": "services",
+    "save": "saving",
     "service": "services",
     "trace": "ladder",
     "worker": "workers",
@@ -52,6 +54,7 @@ __all__ = [
     "judge",
     "legend",
     "queue",
+    "save",
     "service",
     "trace",
     "worker",

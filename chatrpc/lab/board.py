@@ -47,10 +47,18 @@ class Row:
 class Report:
     """The board: one row a promise. As text it holds no times, so it can be compared."""
 
-    def __init__(self, client: str, server: str, rows: Sequence[Row]) -> None:
+    def __init__(
+        self,
+        client: str,
+        server: str,
+        rows: Sequence[Row],
+        *,
+        own: tuple[bool, bool] = (True, True),
+    ) -> None:
         self.client = client
         self.server = server
         self.rows = list(rows)
+        self.own = own
 
     @property
     def broken(self) -> list[str]:
@@ -66,7 +74,11 @@ class Report:
     def verdict(self) -> str:
         """The board in one line."""
         reached = len(self.kept) + len(self.broken)
-        return f"{self.client} and {self.server}: {len(self.kept)} of {reached} promises kept"
+        client, server = (
+            name if own else f"chatrpc's {name}"
+            for name, own in zip((self.client, self.server), self.own, strict=True)
+        )
+        return f"{client} and {server}: {len(self.kept)} of {reached} promises kept"
 
     @property
     def text(self) -> str:
@@ -90,6 +102,7 @@ class Report:
         return {
             "client": self.client,
             "server": self.server,
+            "own": {"client": self.own[0], "server": self.own[1]},
             "kept": len(self.kept),
             "of": len(self.rows),
             "promises": [

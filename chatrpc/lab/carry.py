@@ -8,20 +8,32 @@ functions and assignments of the notebook taken along.
 from __future__ import annotations
 
 import ast
-import builtins
 import importlib.util
 import linecache
 import secrets
-import symtable
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
-from .problem import LabProblem
-from .source import source_of
+import chatrpc
 
+from .cells import Definitions, definitions, globals_of, same
+from .problem import LabProblem
+from .source import module_source, source_of
+
+# One class of each is enough, and two would be one too many: these pass between what a student
+# writes and what is chatrpc's own, which asks which class they are.
+SHARED = {
+    name: cls.__module__
+    for name in chatrpc.__all__
+    if (cls := getattr(chatrpc, name)).__module__ in ("chatrpc.errors", "chatrpc.messages")
+} | {
+    "Binding": "chatrpc.topology",
+    "Exchange": "chatrpc.topology",
+    "Outcome": "chatrpc.confirms",
+    "Queue": "chatrpc.topology",
+}
 HEAD = "from __future__ import annotations\n"
 
 
@@ -31,7 +43,7 @@ def carry(cls: type, folder: Path) -> tuple[str, str]:
     Raises:
         LabProblem: the class cannot leave this process.
     """
-    if home := _home(cls):
+    if home := home_of(cls):
         return home, cls.__qualname__
     module = f"carried_{secrets.token_hex(4)}"
     (folder / f"{module}.py").write_text(module_of(cls), encoding="utf-8")
@@ -44,16 +56,25 @@ def module_of(thing: type | FunctionType) -> str:
     Raises:
         LabProblem: it uses something that cannot be written down.
     """
+    return HEAD + "".join(f"{part}\n" for part in parts_of(thing).values())
+
+
+def parts_of(thing: type | FunctionType) -> Definitions:
+    """Return the definition of a class or function and of all that it uses, by name, in order.
+
+    Raises:
+        LabProblem: it uses something that cannot be written down.
+    """
     made = _Module(thing)
     made.add(thing.__name__, thing)
-    return HEAD + "".join(f"{part.rstrip()}\n" for part in made.parts)
+    return made.parts
 
 
 class _Module:
     """A module in the making: what a name needs stands before it."""
 
     def __init__(self, thing: type | FunctionType) -> None:
-        self.parts: list[str] = []
+        self.parts: Definitions = {}
         self._for = thing.__name__
         self._names: set[str] = set()
         module = sys.modules.get(thing.__module__)
@@ -63,15 +84,18 @@ class _Module:
         """Write down a name, once."""
         if name not in self._names:
             self._names.add(name)
-            self.parts.append(self._text(name, value))
+            self.parts[name] = self._text(name, value).rstrip()
 
     def _text(self, name: str, value: Any) -> str:
         if isinstance(value, ModuleType):
-            return f"import {value.__name__} as {name}"
-        if home := _home(value):
-            return f"from {home} import {value.__qualname__} as {name}"
+            return f"import {_called(value.__name__, name)}"
+        if home := home_of(value):
+            return f"from {home} import {_called(value.__qualname__, name)}"
         if isinstance(value, type | FunctionType):
-            text = self._with_needs(source_of(value))
+            source = source_of(value)
+            if is_shared(value.__name__, source):
+                return f"from {SHARED[value.__name__]} import {_called(value.__name__, name)}"
+            text = self._with_needs(source)
             return text if name == value.__name__ else f"{text}\n{name} = {value.__name__}"
         if _is_literal(value):
             return f"{name} = {value!r}"
@@ -83,13 +107,28 @@ class _Module:
         )
 
     def _with_needs(self, source: str) -> str:
-        for name in _globals_of(source):
+        for name in globals_of(source):
             if name in self._space:
                 self.add(name, self._space[name])
         return source
 
 
-def _home(value: Any) -> str:
+def _called(what: str, name: str) -> str:
+    return what if what == name else f"{what} as {name}"
+
+
+def is_shared(name: str, source: str) -> bool:
+    """Whether this is one of the words that all parties share, line by line as chatrpc has it.
+
+    Then chatrpc's own is taken: another CallTimeout is caught by nobody who waits for that one,
+    and a method that asks for a Request would not be given it.
+    """
+    if name not in SHARED:
+        return False
+    return same(source, definitions([module_source(SHARED[name]) or ""])[name])
+
+
+def home_of(value: Any) -> str:
     """Return the module from which another process can import this, or nothing."""
     name, path = getattr(value, "__module__", None), getattr(value, "__qualname__", "")
     module = sys.modules.get(name or "")
@@ -114,40 +153,7 @@ def _is_literal(value: Any) -> bool:
         return False
 
 
-def _globals_of(source: str) -> list[str]:
-    """Return the global names that a source uses and does not make itself, in its order."""
-
-    def tables(table: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:
-        yield table
-        for child in table.get_children():
-            yield from tables(child)
-
-    used: dict[str, None] = {}
-    for table in tables(symtable.symtable(source, "source", "exec")):
-        top = table.get_type() == "module"
-        for symbol in table.get_symbols():
-            free = not symbol.is_assigned() if top else symbol.is_global()
-            if symbol.is_referenced() and free and not hasattr(builtins, symbol.get_name()):
-                used[symbol.get_name()] = None
-    return list(used)
-
-
 def _assignment(name: str) -> str | None:
     """Return the newest statement of a cell that gives the name its value."""
-    for cell in reversed([name for name in linecache.cache if "ipy" in name]):
-        text = "".join(linecache.getlines(cell))
-        try:
-            statements = ast.parse(text).body
-        except SyntaxError:
-            continue
-        for statement in reversed(statements):
-            if isinstance(statement, ast.Assign | ast.AnnAssign) and name in _targets(statement):
-                return ast.get_source_segment(text, statement)
-    return None
-
-
-def _targets(statement: ast.Assign | ast.AnnAssign) -> set[str]:
-    targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-    return {
-        node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)
-    }
+    cells = [name for name in linecache.cache if "ipy" in name]
+    return definitions("".join(linecache.getlines(cell)) for cell in cells).get(name)

@@ -79,6 +79,29 @@ def judge(
         return _board(room, pair, terms, spare=spare)
 
 
+def judge_file(
+    path: Path,
+    names: Sequence[str] = (),
+    *,
+    upto: str | int | None = None,
+    only: str | Iterable[str] | None = None,
+    scale: float = SCALE,
+    seed: int = 0,
+    url: str | None = None,
+    spare: SpareBroker | None = None,
+    tell: Tell = lambda row: None,
+) -> Report:
+    """Put the classes of a file to the promises; ``names`` says which, where it has several.
+
+    Raises:
+        LabProblem: as ``judge``, and: the file cannot be run, or has no such class.
+    """
+    terms = _terms(upto=upto, only=only, scale=scale, seed=seed)
+    with _room(url, str(path.parent)) as (room, folder):
+        pair = load(room, folder, path, names)
+        return _board(room, pair, terms, spare=spare, tell=tell)
+
+
 @dataclass(frozen=True)
 class _Terms:
     """What is asked: which promises, up to which lesson, how much, by which chance."""
@@ -166,8 +189,13 @@ def _board(
                 row = Row(promise, Result.NOT_REACHED)
             tell(row)
             rows.append(row)
-    names = [name.rpartition(".")[2] for _, name in pair]
-    return Report(names[0], names[1], rows)
+    (client_home, client), (server_home, server) = pair
+    return Report(client, server, rows, own=(_own(client_home), _own(server_home)))
+
+
+def _own(module: str) -> bool:
+    """Whether a judged class is not chatrpc's own, which stands in for one left out."""
+    return module.partition(".")[0] != "chatrpc"
 
 
 def _judged(
@@ -220,18 +248,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     options = _parser().parse_args(argv)
     try:
-        terms = _terms(upto=options.upto, only=options.only, scale=options.scale, seed=options.seed)
+        asked = {name: getattr(options, name) for name in ("upto", "only", "scale", "seed")}
+        _terms(**asked)
         out = _writable(options.out)
         path, names = _parted(options.file)
-        with _room(broker.use(private=True), str(path.parent)) as (room, folder):
-            pair = load(room, folder, path, names)
-            report = _board(room, pair, terms, tell=_progress)
+        report = judge_file(path, names, **asked, url=broker.use(private=True), tell=_progress)
     except (LabProblem, broker.BrokerProblem) as problem:
         sys.stderr.write(f"{problem}\n")
         return 2
     sys.stdout.write(f"{report.text}\n")
     if out is not None:
-        out.write_text(json.dumps(_marks(report, path, terms), indent=1, ensure_ascii=False) + "\n")
+        out.write_text(json.dumps(_marks(report, path, asked), indent=1, ensure_ascii=False) + "\n")
     return 1 if report.broken else 0
 
 
@@ -265,14 +292,13 @@ def _writable(name: str | None) -> Path | None:
         raise LabProblem(f"The result cannot be written to {name}: {error.strerror}.") from None
 
 
-def _marks(report: Report, path: Path, terms: _Terms) -> dict[str, Any]:
+def _marks(report: Report, path: Path, asked: dict[str, Any]) -> dict[str, Any]:
     """What a teacher marks from: the board, and what it was made of."""
     return {
         "file": path.name,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "judged": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "scale": terms.scale,
-        "seed": terms.seed,
+        **asked,
         **report.marks,
     }
 
@@ -309,20 +335,26 @@ def load(room: Courtroom, folder: Path, path: Path, names: Sequence[str]) -> Pai
             if name not in by_name:
                 raise LabProblem(f"{path.name} has no class {name!r}.")
         found = [by_name[name] for name in names]
-    clients = [cls["name"] for cls in found if cls["client"]]
-    servers = [cls["name"] for cls in found if cls["server"]]
-    if not clients and not servers:
+    if not any(cls["client"] or cls["server"] for cls in found):
         raise LabProblem(
             f"{path.name} has no class with call or submit, and none with method, start and close."
         )
-    for kind, several in (("client", clients), ("server", servers)):
-        if len(several) > 1:
-            raise LabProblem(
-                f"{path.name} has several {kind} classes: say which, "
-                f"{path.name}:NAME ({', '.join(several)})."
-            )
-    own = ("chatrpc", "RpcClient"), ("chatrpc", "RpcServer")
-    return (
-        (module, clients[0]) if clients else own[0],
-        (module, servers[0]) if servers else own[1],
+    client, server = (
+        _chosen(path, kind, [cls["name"] for cls in found if cls["own"] and cls[kind]])
+        for kind in ("client", "server")
     )
+    return (
+        (module, client) if client else ("chatrpc", "RpcClient"),
+        (module, server) if server else ("chatrpc", "RpcServer"),
+    )
+
+
+def _chosen(path: Path, kind: str, names: Sequence[str]) -> str:
+    """Return the class to judge of those of a kind: the only one, or that of the usual name."""
+    usual = f"Rpc{kind.title()}"
+    if len(names) > 1 and usual not in names:
+        raise LabProblem(
+            f"{path.name} has several {kind} classes: say which, "
+            f"{path.name}:NAME ({', '.join(names)})."
+        )
+    return usual if usual in names else "".join(names)

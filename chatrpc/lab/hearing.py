@@ -16,6 +16,8 @@ import threading
 import time
 from typing import IO, Any
 
+import chatrpc
+
 from .courtroom import LIFE
 from .problem import LabProblem
 from .promises import PROMISES
@@ -40,12 +42,17 @@ def hear(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _classes(job: dict[str, Any]) -> dict[str, Any]:
-    """Say which client and server classes a module has."""
+    """Say which client and server classes a module has: of its own, and imported from chatrpc."""
     module = _load(job["module"])
     found = [
-        {"name": cls.__name__, "client": is_client(cls), "server": is_server(cls)}
-        for _, cls in inspect.getmembers(module, inspect.isclass)
-        if cls.__module__ == module.__name__
+        {
+            "name": name,
+            "client": is_client(cls),
+            "server": is_server(cls),
+            "own": cls.__module__ == module.__name__,
+        }
+        for name, cls in inspect.getmembers(module, inspect.isclass)
+        if cls.__module__ == module.__name__ or cls in (chatrpc.RpcClient, chatrpc.RpcServer)
     ]
     return {"classes": found}
 

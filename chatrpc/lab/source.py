@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import difflib
+import importlib.util
 import inspect
 import linecache
 import textwrap
 from collections.abc import Iterator
 from html import escape
+from pathlib import Path
 from types import FunctionType
 from typing import Any
 
@@ -70,6 +72,17 @@ def _functions(cls: type) -> Iterator[FunctionType]:
         inner = inspect.unwrap(inner) if callable(inner) else inner
         if isinstance(inner, FunctionType) and inner.__qualname__.startswith(cls.__qualname__):
             yield inner
+
+
+def module_source(module: str) -> str | None:
+    """Return a module's source, or None if there is none."""
+    try:
+        spec = importlib.util.find_spec(module) if module else None
+    except ModuleNotFoundError:
+        return None
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        return None
+    return Path(spec.origin).read_text(encoding="utf-8")
 
 
 class Difference:

@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import argparse
 import ast
-import importlib.util
+import os
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import nbformat
+
+from .cells import same
+from .source import module_source
 
 SHIPS = "ships:"
 CELL_SECONDS = 60
@@ -84,7 +88,7 @@ def shipped(dotted: str) -> str:
         Drift: there is no such module or class.
     """
     module, _, name = dotted.rpartition(".")
-    source = _module_source(module)
+    source = module_source(module)
     if source is None:
         raise Drift(f"the package has no module {module!r}")
     for node in ast.parse(source).body:
@@ -96,7 +100,7 @@ def shipped(dotted: str) -> str:
 
 def classes(module: str) -> list[str]:
     """Return the names of a module's classes, or nothing if there is no such module."""
-    source = _module_source(module)
+    source = module_source(module)
     return [n.name for n in ast.parse(source or "").body if isinstance(n, ast.ClassDef)]
 
 
@@ -113,11 +117,11 @@ def drifts(folder: Path, *, taught: dict[str, str] | None = None) -> list[str]:
         for cell, dotted in _shipping(read(path)):
             shown.setdefault(dotted, []).append(path.name)
             try:
-                same = _same(cell.source, shipped(dotted))
+                drifted = not same(cell.source, shipped(dotted))
             except Drift as problem:
                 found.append(f"{path.name}: {problem}")
                 continue
-            if not same:
+            if drifted:
                 found.append(f"{path.name}: its cell of {dotted} differs from the package")
     for dotted, lesson in wanted(TAUGHT if taught is None else taught).items():
         where = shown.get(dotted, [])
@@ -154,7 +158,7 @@ def rewrite(path: Path) -> list[str]:
     changed = []
     for cell, dotted in _shipping(notebook):
         source = shipped(dotted)
-        if not _same(cell.source, source):
+        if not same(cell.source, source):
             cell.source = source
             cell.outputs, cell.execution_count = [], None
             changed.append(dotted)
@@ -194,7 +198,10 @@ def execute(notebook: Any, path: Path) -> None:
         coalesce_streams=True,
     )
     try:
-        client.execute()
+        with tempfile.TemporaryDirectory(prefix="chatrpc-lesson-") as elsewhere:
+            # What the lesson saves must not replace what a student has saved beside it.
+            mine = {"CHATRPC_MODULE": str(Path(elsewhere) / "my_chatrpc.py")}
+            client.execute(env=os.environ | mine)
     except CellExecutionError as error:
         raise Drift(f"{path.name}: a cell failed with {error.ename}: {error.evalue}") from None
     except CellTimeoutError:
@@ -221,23 +228,6 @@ def _shipping(notebook: Any) -> Iterator[tuple[Any, str]]:
         for tag in cell.metadata.get("tags", []):
             if cell.cell_type == "code" and tag.startswith(SHIPS):
                 yield cell, tag.removeprefix(SHIPS)
-
-
-def _same(one: str, other: str) -> bool:
-    try:
-        return ast.dump(ast.parse(one)) == ast.dump(ast.parse(other))
-    except SyntaxError:
-        return False
-
-
-def _module_source(module: str) -> str | None:
-    try:
-        spec = importlib.util.find_spec(module) if module else None
-    except ModuleNotFoundError:
-        return None
-    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
-        return None
-    return Path(spec.origin).read_text(encoding="utf-8")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

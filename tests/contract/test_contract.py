@@ -252,7 +252,7 @@ def test_classes_of_a_notebook_are_judged(url: str) -> None:
     )
     nbclient.NotebookClient(notebook, timeout=60, allow_errors=True).execute()
     mine, stuck, tied = (cell.outputs[0] for cell in notebook.cells[-3:])
-    assert mine.data["text/plain"].startswith("RpcClient and Mine: 2 of 2 promises kept")
+    assert mine.data["text/plain"].startswith("chatrpc's RpcClient and Mine: 2 of 2 promises kept")
     assert "hung" in stuck.data["text/plain"]
     assert tied.traceback == [
         "Tied uses gate, which no other process can have: "
@@ -331,7 +331,7 @@ def file(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_file_is_judged_in_a_terminal(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """0 for kept, 1 for broken; the classes are found or named."""
     assert main([f"{file}:Mine", "--only", "C01"]) == 0
-    assert "Mine and RpcServer: 1 of 1 promises kept" in capsys.readouterr().out
+    assert "Mine and chatrpc's RpcServer: 1 of 1 promises kept" in capsys.readouterr().out
     assert main([f"{file}:Wrong", "--only", "C01"]) == 1
     assert "✗ C01 broken" in capsys.readouterr().out
     assert main([str(file)]) == 2
@@ -345,6 +345,7 @@ def test_a_teacher_marks_from_a_file(file: Path, capsys: pytest.CaptureFixture[s
     assert main([f"{file}:Wrong", *options]) == 1
     marks = json.loads(out.read_text())
     assert (marks["file"], marks["client"], marks["server"]) == ("queue.py", "Wrong", "RpcServer")
+    assert marks["own"] == {"client": True, "server": False}
     assert (marks["seed"], marks["scale"], marks["kept"], marks["of"]) == (7, 0.01, 1, 3)
     assert [p["result"] for p in marks["promises"]] == ["broken", "kept", "not reached"]
     assert marks["promises"][0]["reason"] == "echo('') answered None"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from pathlib import Path
 from typing import Any
 
 from chatrpc.lab import sync
+from chatrpc.lab.solutions import EXERCISE
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "notebooks"
@@ -26,11 +26,11 @@ SECTIONS = [
     "Words",
 ]
 PLACE = re.compile(r'<span class="at-(client|worker|laboratory)">\S+ \*\*\1\*\*</span>\Z')
-TAGS = re.compile(r"exercise|step|breaks=.+|keeps=.+|raises-exception|ships:.+")
-LONGEST_CODE = 25  # lines; a class that ships may have more
+TAGS = re.compile(r"exercise|step|(breaks|keeps)=C\d\d|with=\w+|raises-exception|ships:.+")
+LONGEST_CODE = 25  # lines; a version on the way may have more, and a class that ships
+LONGEST_STEP = 60
 LONGEST_SHIPPED = 120
 LONGEST_TEXT = 1600  # characters
-EXERCISE = re.compile(r'^@lab\.exercise\("([0-9.]+)"', re.MULTILINE)
 ELSEWHERE = re.compile(r"/tmp/|/home/|/root/|/work/|\b127\.0\.0\.1:\d|localhost:\d|0x[0-9a-f]{6,}")
 
 
@@ -57,14 +57,19 @@ def _form(notebook: Any) -> list[str]:
             before = cells[number - 1] if number else None
             if before is None or before.cell_type != "markdown" or not PLACE.search(before.source):
                 found.append(f"{where} has no text before it that ends with its place")
-            ships = any(tag.startswith(sync.SHIPS) for tag in tags)
-            if len(cell.source.splitlines()) > (LONGEST_SHIPPED if ships else LONGEST_CODE):
+            if len(cell.source.splitlines()) > _longest(tags):
                 found.append(f"{where} is too long")
             if EXERCISE.search(cell.source) and "exercise" not in tags:
                 found.append(f"{where} has an exercise and no tag that says so")
         elif len(cell.source) > LONGEST_TEXT:
             found.append(f"{where} is too long")
     return found
+
+
+def _longest(tags: list[str]) -> int:
+    if any(tag.startswith(sync.SHIPS) for tag in tags):
+        return LONGEST_SHIPPED
+    return LONGEST_STEP if "step" in tags else LONGEST_CODE
 
 
 def _outputs(notebook: Any) -> list[str]:
@@ -96,35 +101,6 @@ def _outputs(notebook: Any) -> list[str]:
 
 def _texts(cells: list[Any]) -> list[str]:
     return [cell.source for cell in cells if cell.cell_type == "markdown"]
-
-
-def solutions(path: Path) -> dict[str, str]:
-    """Return a lesson's solutions: the source of each, by its exercise."""
-    head, *parts = _parts(path)
-    return {id: head + source for id, source in zip(parts[::2], parts[1::2], strict=True)}
-
-
-def _parts(path: Path) -> list[str]:
-    text = (path.parent / "solutions" / f"{path.stem}.py").read_text(encoding="utf-8")
-    return re.split(r"^# %% ([0-9.]+)$", text, flags=re.MULTILINE)
-
-
-def exercises(notebook: Any) -> dict[str, Any]:
-    """Return a notebook's exercise cells, by the number of the exercise."""
-    return {
-        match[1]: cell
-        for cell in notebook.cells
-        if cell.cell_type == "code" and (match := EXERCISE.search(cell.source))
-    }
-
-
-def solved(notebook: Any, path: Path) -> Any:
-    """Return the notebook with each exercise cell replaced by its solution."""
-    whole = copy.deepcopy(notebook)
-    found = solutions(path)
-    for id, cell in exercises(whole).items():
-        cell.source = found[id]
-    return whole
 
 
 def told(cell: Any) -> str:

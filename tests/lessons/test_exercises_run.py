@@ -6,10 +6,11 @@ import time
 from pathlib import Path
 
 import pytest
-from committed import LESSONS, exercises, solved, told
+from committed import LESSONS, told
 
 from chatrpc import broker, topology
 from chatrpc.lab import sync
+from chatrpc.lab.solutions import exercises, solved
 
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)

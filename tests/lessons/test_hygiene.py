@@ -9,9 +9,10 @@ from typing import Any
 
 import nbformat
 import pytest
-from committed import FOLDER, LESSONS, exercises, flaws, solutions
+from committed import FOLDER, LESSONS, flaws
 
 from chatrpc.lab import sync
+from chatrpc.lab.solutions import exercises, solutions
 
 pytestmark = pytest.mark.no_broker
 
