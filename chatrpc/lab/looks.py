@@ -78,4 +78,4 @@ def _squares(waiting: int | None) -> str:
 
 
 def _number(value: int | None) -> str:
-    return "–" if value is None else str(value)
+    return "-" if value is None else str(value)

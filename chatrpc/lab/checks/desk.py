@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -79,6 +80,14 @@ class Desk:
             self._own.queue.bind(queue, name)
         return name
 
+    def exists(self, queue: str) -> bool:
+        """Say whether the broker has this queue."""
+        try:
+            self.connection().channel().queue.declare(queue, passive=True)
+        except Exception:  # noqa: BLE001 - AMQPStorm's, which is not imported here
+            return False
+        return True
+
     def forget(self, queue: str) -> None:
         """Delete this queue at the end."""
         if queue not in self._queues:
@@ -119,5 +128,6 @@ def run(what: str, act: Callable[[], T], hang: str) -> T:
 
 
 def told(error: BaseException) -> str:
-    """An error in one line, with its type."""
-    return trial.told(error)
+    """An error in one sentence: its type, and the first that it says."""
+    text = re.sub(r"Channel \d+ was closed by remote server: ", "", trial.told(error))
+    return f"{text.partition('. ')[0].rstrip('.')}."

@@ -117,8 +117,19 @@ def check_reply(reply: Callable[..., Any], *, connect: Connect) -> None:
             try:
                 question = reading.basic.get(questions)
             except Exception as error:  # noqa: BLE001 - AMQPStorm's, which is not imported here
+                if "unknown delivery tag" in str(error):
+                    raise Broken(
+                        f"{KINDS[number - 1].capitalize()} was acked twice, so the broker closed "
+                        "the channel on which questions come."
+                    ) from None
                 raise Broken(f"The next question cannot be read any more: {told(error)}") from None
-            _answer(reply, channel, question, f"You said: {number}", kind)
+            said = _answer(reply, channel, question, f"You said: {number}", kind)
+            if kind is GONE and desk.exists(gone):
+                raise Broken(
+                    "There came one whose queue is gone, and now that queue is there again, with "
+                    "an answer in it that nobody will read: who asked has hung up."
+                )
+            _hear(said, kind, channel)
         connection.close()
         if desk.left(questions, 0):
             first = desk.connection().channel().basic.get(questions)
@@ -134,23 +145,24 @@ def check_reply(reply: Callable[..., Any], *, connect: Connect) -> None:
             raise Broken(f"At the good address should lie {wanted}; there lies {got}.")
 
 
-def _answer(
-    reply: Callable[..., Any], channel: Any, question: Any, answer: str, kind: str
-) -> None:
+def _answer(reply: Callable[..., Any], channel: Any, question: Any, answer: str, kind: str) -> Any:
     try:
-        said = run("Your worker", lambda: reply(channel, question, answer), "What waits there?")
+        return run("Your worker", lambda: reply(channel, question, answer), "What waits there?")
     except (NotYet, Broken):
         raise
     except Exception as error:  # noqa: BLE001 - whatever a student's function raises
-        if not channel.is_open:
-            raise Broken(
-                f"After {kind} your channel is closed: who asks for a queue that is not there "
-                f"loses the channel. {told(error)}"
-            ) from None
         raise Broken(
-            f"There came {kind}, and your worker is dead: {told(error)} Its question goes back "
-            "into the queue, to the next worker."
+            f"There came {kind}, and your worker is dead: {told(error)} Not acked, it would go "
+            "back into the queue, to the next worker."
         ) from None
+
+
+def _hear(said: Any, kind: str, channel: Any) -> None:
+    if not channel.is_open:
+        raise Broken(
+            f"After {kind} your channel is closed: who asks for a queue that is not there loses "
+            "the channel, and with it all answers to come."
+        )
     if said is not True and said is not False:
         raise Broken(f"For {kind} it returned {said!r}: return True or False.")
     if said is not (kind is GOOD):
