@@ -11,14 +11,19 @@ import runpy
 import signal
 import sys
 import threading
+from collections.abc import Callable
 
 GRACE = 3.0  # seconds for the work in hand when the kernel is gone
 
 
-def watch() -> None:
-    """Wait for the end of the pipe, then leave: politely, and after the grace in any case."""
+def watch(before: Callable[[], object] = lambda: None) -> None:
+    """Wait for the end of the pipe, then leave: politely, and after the grace in any case.
+
+    ``before`` is called when the kernel is gone, before anything else.
+    """
     while os.read(0, 1024):
         pass
+    before()
     os.kill(os.getpid(), signal.SIGTERM)
     threading.Event().wait(GRACE)
     os._exit(1)

@@ -9,28 +9,33 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from html import escape
 from pathlib import Path
+from types import FunctionType
 from typing import Any, BinaryIO
 
 import ipywidgets as widgets  # type: ignore[import-untyped]
 
 from chatrpc import NoWorker, RpcClient, RpcError
 
+from .jobs import Carried, Job, Script
 from .problem import LabProblem
+from .tally import POINTS, Tally
 
 READY = 15.0  # seconds within which a worker must listen
 LEAVE = 5.0  # seconds that a worker gets to finish the work in hand
 POLL = 0.03  # seconds between two looks
+GLANCE = 0.3  # seconds between two looks at what a card shows
 
-_SHIPPED = Path(__file__).resolve().parents[2] / "worker" / "consumer.py"
 _workers: dict[tuple[str, str], Worker] = {}
 
 
@@ -60,26 +65,52 @@ _SIGNS = {
 }
 
 
-def worker(service: str, *, name: str = "worker", program: str | Path | None = None) -> Worker:
+def worker(
+    service: str,
+    server: type | FunctionType | None = None,
+    *,
+    methods: Mapping[str, Callable[..., Any]] | Sequence[Callable[..., Any]] | None = None,
+    name: str = "worker",
+    dies: str = "",
+    nth: int = 1,
+    slow: float = 0.0,
+    program: str | Path | None = None,
+) -> Worker:
     """Start a worker process on a service, wait until it listens, and return its card.
 
-    `program` is the script to run; without one, the worker that ships. It finds the service in
-    the environment variable CHATRPC_SERVICE and the broker in CHATRPC_URL.
+    Args:
+        service: its name; another worker of the same name on it is stopped first.
+        server: the class that serves, chatrpc's own without one; or a function of the service's
+            name that serves by itself, until the process is ended.
+        methods: functions of the notebook, or of anywhere; the worker's own answers without any.
+        name: of the worker, for its card and for the replies.
+        dies: where it kills itself: "before work", "after work" (and before the reply), or
+            "before ack" (and after the reply); ``nth``: at which time that it gets there.
+        slow: seconds that each call takes longer.
+        program: a script to run in the place of all this; it finds the service in the environment
+            variable CHATRPC_SERVICE and the broker in CHATRPC_URL.
 
     Raises:
-        LabProblem: there is no such program, or the worker did not come to listen in time.
+        LabProblem: there is no such program, the class cannot serve or cannot leave the notebook,
+            or the worker did not come to listen in time.
     """
-    path = Path(program) if program is not None else _SHIPPED
-    if not path.is_file():
-        raise LabProblem(
-            f"There is no worker program {path.name!r}: "
-            + ("look at the path." if program else "run this from a clone of the kit.")
-        )
+    if program is not None:
+        job: Job = Script(Path(program))
+    else:
+        job = Carried(server, methods, name)
+    job.check()
+    if dies not in POINTS:
+        there = ", ".join(map(repr, POINTS[1:]))
+        raise LabProblem(f"A worker can die at these points: {there}; {dies!r} is none.")
     before = _workers.pop((service, name), None)
     if before is not None:
         before.stop()
-    card = Worker(service, name, path)
+        before.forget()
+    card = Worker(service, name, job)
     _workers[service, name] = card
+    if dies:
+        card.die(dies, nth)
+    card.slow(slow)
     card.start()
     return card
 
@@ -88,23 +119,99 @@ def stop_all() -> None:
     """Stop all workers of this kernel."""
     for card in list(_workers.values()):
         card.stop()
+        card.forget()
     _workers.clear()
 
 
 class Worker:
     """One worker process and its card."""
 
-    def __init__(self, service: str, name: str, program: Path) -> None:
+    def __init__(self, service: str, name: str, job: Job) -> None:
         self.service = service
         self.name = name
         self.state = State.STOPPED
-        self._program = program
+        self._job = job
+        self._folder: Path | None = None
+        self._tally: Tally | None = None
+        self._armed = ("", 1)
+        self._slower = 0.0
+        self._point = ""
         self._process: subprocess.Popen[bytes] | None = None
         self._log: BinaryIO | None = None
         self._lock = threading.RLock()
+        self._over = threading.Event()
         self._face = widgets.HTML()
         self._trouble = widgets.HTML()
         self._draw()
+
+    @property
+    def busy(self) -> int:
+        """How many calls it is at now."""
+        return self._tally.busy if self._tally is not None and self.alive else 0
+
+    @property
+    def served(self) -> int:
+        """How many calls it has done since it was started."""
+        return self._tally.served if self._tally is not None else 0
+
+    @property
+    def outdated(self) -> str:
+        """The name of what has changed in the notebook since it was started, or nothing."""
+        return self._job.changed() if self.alive else ""
+
+    def slow(self, seconds: float) -> Worker:
+        """Have each call take so many seconds longer, from now on; 0 ends it.
+
+        Raises:
+            LabProblem: it is a script, or the time is none.
+        """
+        if not 0 <= seconds <= 600:
+            raise LabProblem("A worker can be 0 to 600 seconds slower.")
+        if seconds:
+            self._must_be_carried()
+        self._slower = seconds
+        if self._tally is not None:
+            self._tally.slow = seconds
+        return self
+
+    def die(self, point: str, nth: int = 1) -> Worker:
+        """Have it kill itself when it comes to a point for the ``nth`` time from now; "": not.
+
+        The points are "before work", "after work" and "before ack", as for lab.worker. Once
+        started again, it lives.
+
+        Raises:
+            LabProblem: it is a script, or there is no such point.
+        """
+        if point not in POINTS or nth < 1:
+            there = ", ".join(map(repr, POINTS[1:]))
+            raise LabProblem(f"A worker can die at {there}, the first time or a later one.")
+        if point:
+            self._must_be_carried()
+        self._armed = point, nth
+        if self._tally is not None and self.alive:
+            self._arm()
+        return self
+
+    def _arm(self) -> None:
+        assert self._tally is not None
+        self._point = self._armed[0]
+        self._tally.arm(*self._armed)
+        self._armed = "", 1
+
+    def _must_be_carried(self) -> None:
+        if isinstance(self._job, Script):
+            raise LabProblem("A script of its own knows no points and no delay.")
+
+    def wait(self, timeout: float = 30.0) -> Worker:
+        """Wait until the process has ended, by whoever's hand, at most ``timeout`` seconds.
+
+        Raises:
+            LabProblem: it still runs.
+        """
+        if self._process is not None and not self._over.wait(timeout):
+            raise LabProblem(f"{self.name} still runs after {timeout:g} s.")
+        return self
 
     @property
     def alive(self) -> bool:
@@ -151,7 +258,7 @@ class Worker:
         goal = _listening(ask) + 1
         self._launch()
         end = time.monotonic() + READY
-        while _listening(ask) < goal:
+        while not self._ready(ask, goal):
             if not self.alive:
                 raise LabProblem(f"The worker died at its start: {self._last_words()}")
             if time.monotonic() > end:
@@ -160,6 +267,11 @@ class Worker:
                     "it was stopped."
                 )
             time.sleep(POLL)
+
+    def _ready(self, ask: RpcClient, goal: int) -> bool:
+        if self._tally is None:
+            return _listening(ask) >= goal
+        return self._tally.ready
 
     def stop(self) -> Worker:
         """End the process as Ctrl-C does: it finishes the work in hand, and leaves."""
@@ -173,15 +285,30 @@ class Worker:
         """End the process in the middle of whatever it does, as kill -9 and power cuts do."""
         with self._lock:
             if self.alive:
+                self._point = ""
                 self._leave(self._kill)
                 self._become(State.KILLED)
             return self
 
+    def forget(self) -> None:
+        """Leave nothing of it on the disk; it must have ended."""
+        with self._lock:
+            self._clear()
+            self._folder = None
+
     def _launch(self) -> None:
-        self._close_log()
+        self._clear()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
+        self._folder = Path(tempfile.mkdtemp(prefix="chatrpc-worker-"))
+        command = self._job.prepare(self._folder, self.service)
+        self._tally = None
+        if isinstance(self._job, Carried):
+            self._tally = Tally(self._folder / "tally")
+            self._tally.slow = self._slower
+            self._arm()
+        self._over.clear()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "chatrpc.lab.runner", str(self._program)],
+            [sys.executable, *command],
             stdin=subprocess.PIPE,
             stdout=self._log,
             stderr=subprocess.STDOUT,
@@ -193,10 +320,19 @@ class Worker:
         ).start()
 
     def _watch(self, process: subprocess.Popen[bytes]) -> None:
-        process.wait()
+        while True:
+            try:
+                process.wait(GLANCE)
+                break
+            except subprocess.TimeoutExpired:
+                if process is self._process and self.state is State.ALIVE:
+                    self._draw()
         with self._lock:
             if process is self._process and self.state is State.ALIVE:
-                self._become(State.DIED)
+                shot = process.returncode == -signal.SIGKILL and self._point
+                self._become(State.KILLED if shot else State.DIED)
+            if process is self._process:
+                self._over.set()
 
     def _leave(self, how: Callable[[], None]) -> None:
         """End the process and wait until the broker, too, knows that it is gone."""
@@ -238,9 +374,11 @@ class Worker:
         lines = [line.strip() for line in self.log.splitlines() if line.strip()]
         return lines[-1] if lines else "it said nothing."
 
-    def _close_log(self) -> None:
+    def _clear(self) -> None:
         if self._log is not None:
             self._log.close()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     # The card.
 
@@ -249,12 +387,24 @@ class Worker:
         self._draw()
 
     def _draw(self) -> None:
-        pid = f" · process {self.pid}" if self.pid else ""
-        self._face.value = self._html(pid)
+        more = ""
+        if self.alive:
+            more = f" · process {self.pid}"
+            if self._tally is not None:
+                more += f" · {f'at {self.busy}' if self.busy else 'idle'} · served {self.served}"
+        self._face.value = self._html(more)
 
     def _html(self, more: str = "") -> str:
         sign = f'<span style="color:{_COLOURS[self.state]}">{_SIGNS[self.state]}</span>'
-        return f"<div>{sign} <b>{escape(self.name)}</b> {self.state.value}{escape(more)}</div>"
+        said = f"{escape(self._told())}{escape(more)}"
+        old = f"<div>{escape(self._old())}</div>" if self._old() else ""
+        return f"<div>{sign} <b>{escape(self.name)}</b> {said}</div>{old}"
+
+    def _old(self) -> str:
+        what = self.outdated
+        if not what:
+            return ""
+        return f"⚠ {what} has changed; this worker still runs the old one: run its cell again."
 
     def _button(self, word: str, tip: str, act: Callable[[], Any]) -> widgets.Button:
         button = widgets.Button(description=word, tooltip=tip, layout={"width": "auto"})
@@ -271,7 +421,12 @@ class Worker:
         return button
 
     def __repr__(self) -> str:
-        return f"{self.name}: {self.state.value}"
+        old = self._old()
+        return f"{self.name}: {self._told()}" + (f"\n{old}" if old else "")
+
+    def _told(self) -> str:
+        where = f" {self._point}" if self.state is State.KILLED and self._point else ""
+        return f"{self.state.value}{where}"
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         buttons = [

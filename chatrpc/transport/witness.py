@@ -80,6 +80,7 @@ _untouched: list[tuple[type, str, Any]] = []
 def witness(listener: Listener, *, but: int | None = None) -> Iterator[None]:
     """Tell ``listener`` of all that is said and heard while the block runs, on any thread.
 
+    What is said is told before it is sent.
     The connection at the port ``but`` is not listened to.
     """
     ears = _Ears(listener, but)
@@ -115,6 +116,7 @@ class _Ears:
         self._deaf_to = (None, but)
         self._lock = threading.Lock()
         self._bytes: dict[tuple[int, bool], bytes] = {}
+        self._again: dict[int | None, int] = {}
         self._open: dict[tuple[int, bool, int], tuple[Seen, int]] = {}
 
     def hear(self, port: int | None, out: bool, data: bytes, before: bytes = b"") -> None:
@@ -122,6 +124,8 @@ class _Ears:
         if port is None or port in self._deaf_to:
             return
         with self._lock, contextlib.suppress(Exception):
+            if out and (known := self._again.pop(port, 0)):
+                data = data[known:]
             data = self._bytes.pop((port, out), before) + data
             if data.startswith(b"AMQP"):
                 data = data[8:]
@@ -136,6 +140,11 @@ class _Ears:
                 self._take(port, out, number, kind, data[at:after])
                 at = after
             self._bytes[port, out] = data[at:]
+
+    def hears_again(self, port: int | None, size: int) -> None:
+        """Pass over the next bytes said: they were told before, and could not be sent at once."""
+        with self._lock:
+            self._again[port] = size
 
     def whole(self, port: int | None, number: int, kind: int, payload: bytes) -> None:
         """Take one frame that was heard."""
@@ -225,9 +234,10 @@ def _bend() -> None:
         return take(self, kind, payload)
 
     def _sent_at_once(sock: Any, data: bytes) -> bytes:
-        rest = at_once(sock, data)
         port = _port(sock)
-        _all(lambda ears: ears.hear(port, True, data[: len(data) - len(rest)]))
+        _all(lambda ears: ears.hear(port, True, data))
+        rest = at_once(sock, data)
+        _all(lambda ears: ears.hears_again(port, len(rest)))
         return rest
 
     put(IO, "write_to_socket", write_to_socket)

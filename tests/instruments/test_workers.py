@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from chatrpc import NoWorker, RpcClient
-from chatrpc.lab import services, workers
+from chatrpc.lab import jobs, services, workers
 from chatrpc.lab.problem import LabProblem
 from chatrpc.lab.workers import State, worker
 
@@ -134,9 +134,7 @@ def test_the_card_is_escaped_and_hides_the_pid_where_it_is_committed(service: st
 
 
 def test_the_buttons_of_a_card_say_what_went_wrong(service: str, tmp_path: Path) -> None:
-    path = tmp_path / "mine.py"
-    path.write_text(Path(workers._SHIPPED).read_text())
-    card = workers.Worker(service, "<i>", tmp_path / "none.py")
+    card = workers.Worker(service, "<i>", jobs.Script(tmp_path / "none.py"))
     card._button("start", "", card.start).click()
     assert "died at its start" in card._trouble.value
     assert "<i>" not in card._trouble.value
