@@ -28,12 +28,14 @@ class Look:
 
 def table(name: str, looks: Sequence[Look]) -> str:
     """The looks as lines of text: a square for each message that waits."""
-    rows = [(one.moment, _squares(one.waiting), _number(one.consumers)) for one in looks]
-    heads = [name, "waiting", "listening"]
-    wide = [max(len(row[i]) for row in [heads, *rows]) for i in range(2)]
+    rows = [(name, "waiting", "listening")]
+    rows += [(one.moment, _squares(one.waiting), _number(one.consumers)) for one in looks]
+    if not _listened(looks):
+        rows = [(moment, waiting, "") for moment, waiting, _ in rows]
+    wide = [max(len(row[i]) for row in rows) for i in range(2)]
     return "\n".join(
-        f"{moment:<{wide[0]}}  {waiting:<{wide[1]}}  {listening}"
-        for moment, waiting, listening in [heads, *rows]
+        f"{moment:<{wide[0]}}  {waiting:<{wide[1]}}  {listening}".rstrip()
+        for moment, waiting, listening in rows
     )
 
 
@@ -42,7 +44,8 @@ def draw_looks(name: str, looks: Sequence[Look]) -> str:
     left = 24 + max(150, int(LETTER * max(len(one.moment) for one in looks)) + 24)
     drawn = max([min(one.waiting or 0, BLOCKS) for one in looks] + [3])
     right = left + 60 + 26 * drawn + 30
-    wide, high = right + 110, TOP + ROW * len(looks) + 8
+    listened = _listened(looks)
+    wide, high = right + (110 if listened else 0), TOP + ROW * len(looks) + 8
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {high}" width="{wide}" '
         f'height="{high}" role="img" aria-label="{escape(table(name, looks))}" '
@@ -51,7 +54,9 @@ def draw_looks(name: str, looks: Sequence[Look]) -> str:
         f'<rect width="{wide}" height="{high}" rx="10" fill="{PAPER}" stroke="{LINE}"/>',
         f'<text x="24" y="34" font-weight="600">▤ {escape(name)}</text>',
         f'<text x="{left}" y="34" font-weight="600" fill="{WAITING}">waiting</text>',
-        f'<text x="{right}" y="34" font-weight="600" fill="{LISTENING}">listening</text>',
+        f'<text x="{right}" y="34" font-weight="600" fill="{LISTENING}">listening</text>'
+        if listened
+        else "",
         f'<path d="M16 46H{wide - 16}" stroke="{LINE}"/>',
     ]
     for place, one in enumerate(looks):
@@ -64,11 +69,17 @@ def draw_looks(name: str, looks: Sequence[Look]) -> str:
         ]
         shown = "no queue" if one.waiting is None else str(one.waiting)
         out.append(f'<text x="{left}" y="{y}" fill="{WAITING}" font-weight="600">{shown}</text>')
-        out.append(
-            f'<text x="{right}" y="{y}" fill="{LISTENING}" font-weight="600">'
-            f"{_number(one.consumers)}</text>"
-        )
+        if listened:
+            out.append(
+                f'<text x="{right}" y="{y}" fill="{LISTENING}" font-weight="600">'
+                f"{_number(one.consumers)}</text>"
+            )
     return "\n".join([*out, "</svg>"])
+
+
+def _listened(looks: Sequence[Look]) -> bool:
+    """Whether somebody listened at one of these moments; else there is nothing to tell of it."""
+    return any(one.consumers for one in looks)
 
 
 def _squares(waiting: int | None) -> str:

@@ -107,6 +107,8 @@ class Undeclared(Client):
 
 
 class FromAnotherConnection(Client):
+    opens = True
+
     def address(self):
         self.other = connect()
         return self.other.channel().queue.declare(exclusive=True)["queue"]
