@@ -24,6 +24,8 @@ from .transport import Channel, Delivery, Transport
 
 log = logging.getLogger("chatrpc.link")
 
+_WARY = "/wary"  # what the tag of a consumer that takes one at a time ends with
+
 _NACKS_IN_A_ROW = 3
 """After so many the connection is given up: a channel can be nacked for good."""
 
@@ -55,13 +57,14 @@ class Party(Protocol):
         """Learn that the link is lost; what was unsettled was told as LOST before."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Standing:
     transport: Transport
     reading: Channel
     publishing: Channel
     ended: threading.Event
     emptied: bool
+    wary: bool
 
 
 class Link:
@@ -72,8 +75,9 @@ class Link:
         party: who is told of everything.
         name: of its thread.
         declarations: what must exist; looked at after each dial, and declared if it is not there.
-        queues: what it consumes; a delivery's ``consumer`` is the name of its queue.
+        queues: what it consumes; a delivery's ``consumer`` begins with the name of its queue.
         prefetch: how many unacknowledged deliveries it takes of each; 0 is no limit.
+        wary: whether it takes one delivery of its first queue at a time until ``trust``.
         safe: whether publishes are confirmed and deliveries acknowledged.
         named_by: which property of a message is the id that it is published under.
     """
@@ -87,12 +91,14 @@ class Link:
         declarations: Sequence[topology.Declaration],
         queues: Sequence[str],
         prefetch: int = 0,
+        wary: bool = False,
         safe: bool = True,
         named_by: str = "correlation_id",
     ) -> None:
         self._settings, self._party, self._safe = settings, party, safe
         self._declarations, self._queues, self._prefetch = declarations, queues, prefetch
         self._named_by = named_by
+        self._wary, self._trusting = wary, threading.Lock()
         self._addresses = settings.addresses
         self._standing: _Standing | None = None
         self._dialing: Transport | None = None
@@ -147,6 +153,15 @@ class Link:
         """Send a delivery to the dead letters."""
         if (channel := self._reading(arrival)) is not None:
             channel.reject(arrival.delivery.tag)
+
+    def trust(self) -> None:
+        """Take as many deliveries as ``prefetch`` says from now on.
+
+        While the one that it has now is in hand, the broker counts this consumer twice.
+        """
+        self._wary = False
+        if (standing := self._standing) is not None:
+            self._take_all(standing)
 
     def nacked(self) -> None:
         """Learn that a nack had no cause: after three in a row the link dials again."""
@@ -229,7 +244,7 @@ class Link:
             reading = publishing if direct else transport.channel()
             if self._safe:
                 publishing.confirm()
-            standing = _Standing(transport, reading, publishing, ended, emptied)
+            standing = _Standing(transport, reading, publishing, ended, emptied, self._wary)
             self._connect(standing)
             return standing
         except Exception as error:  # whatever it is, this thread must dial again
@@ -264,14 +279,44 @@ class Link:
         publishing.on_end = reading.on_end = lambda error: self._ended(standing)
         reading.on_delivery = lambda delivery: self._party.delivered(Arrival(delivery, generation))
         self._generation, self._standing, self._nacks = generation, standing, 0
-        for queue in self._queues:
-            standing.transport.consume(
-                reading, queue, tag=queue, prefetch=self._prefetch, no_ack=not self._safe
-            )
+        first, *others = self._queues
+        if standing.wary:
+            self._consume(standing, first, tag=first + _WARY, prefetch=1)
+        else:
+            self._consume(standing, first)
+        for queue in others:
+            self._consume(standing, queue)
+
+    def _consume(
+        self, standing: _Standing, queue: str, *, tag: str = "", prefetch: int | None = None
+    ) -> None:
+        standing.transport.consume(
+            standing.reading,
+            queue,
+            tag=tag or queue,
+            prefetch=self._prefetch if prefetch is None else prefetch,
+            no_ack=not self._safe,
+        )
+
+    def _take_all(self, standing: _Standing) -> None:
+        with self._trusting:
+            if not standing.wary:
+                return
+            standing.wary, queue = False, self._queues[0]
+            try:
+                # Not under the same tag: RabbitMQ 3.10 ends a channel whose consumer comes
+                # back under the tag of one that it has ended with a message in hand.
+                standing.transport.cancel(standing.reading, queue + _WARY)
+                self._consume(standing, queue)
+            except RpcError as error:
+                log.info("%s", error)
+                standing.transport.abort()
 
     def _live(self, standing: _Standing) -> None:
         log.info("connected to %s", standing.transport.address)
         self._stands.set()
+        if not self._wary:  # perhaps since a moment ago
+            self._take_all(standing)
         self._party.up(emptied=standing.emptied)
         self._tried.set()
         standing.ended.wait()

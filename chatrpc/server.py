@@ -31,6 +31,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 _PATIENCE = 60.0  # seconds for a request that names no deadline
 _AGAIN = 0.05  # seconds before a refused reply is sent again
+_SOON = 0.2  # seconds after which a slow request is no reason to take only one any more
+_SUSPECT = 3  # a request that came back so often has perhaps killed who ran it
 _COMES_BACK = 2.0  # seconds that a client's own queue may be missing
 
 
@@ -82,7 +84,8 @@ class RpcServer:
         self._owed: dict[str, _Owed] = {}
         self._missing: dict[str, float] = {}  # clients' queues that are not there, since when
         self._all_told = threading.Event()  # while it closes: whether nothing is owed any more
-        self._closing = False
+        self._closing, self._wary = False, True
+        self._proof: Arrival | None = None  # the first request that was not suspect
         self._link: Link | None = None
 
     @overload
@@ -112,7 +115,7 @@ class RpcServer:
         """
         if self._link is not None:
             raise RuntimeError("the server serves already")
-        self._closing = False
+        self._closing, self._wary = False, True
         name = f"chatrpc-server-{self.service}"
         self._crew = Crew(self._work, threads=self._threads_wanted, name=name)
         self._agenda = Agenda(f"{name}-agenda")
@@ -127,6 +130,7 @@ class RpcServer:
             ),
             queues=[topology.request_queue(self.service), self._fast_queue],
             prefetch=2 * self._threads_wanted,
+            wary=True,
             named_by="message_id",
         )
         self._link = link
@@ -200,7 +204,19 @@ class RpcServer:
 
     def delivered(self, arrival: Arrival) -> None:
         """Take a request from the link."""
+        if self._wary:
+            self._judge(arrival)
         self._crew.put(arrival)  # what is dropped is not acknowledged: another worker gets it
+
+    def _judge(self, arrival: Arrival) -> None:
+        # A fresh server may be the successor of one that a request has killed. As long as
+        # what comes is suspect it takes one at a time, so that nothing else dies with it.
+        link, delivery = self._link, arrival.delivery
+        if link is None or delivery.problem or delivery.consumer == self._fast_queue:
+            return
+        if topology.returns(delivery.message.headers) < _SUSPECT:
+            self._wary, self._proof = False, arrival
+            self._agenda.at(time.monotonic() + _SOON, link.trust)
 
     def settled(self, id: str, outcome: Outcome) -> None:
         """Learn what became of a reply's publish."""
@@ -220,6 +236,9 @@ class RpcServer:
             self._missing.pop(owed.queue, None)
         if outcome is not Outcome.LOST:
             owed.done(owed.arrival)
+            if owed.arrival is self._proof and self._link is not None:
+                self._proof = None
+                self._agenda.soon(self._link.trust)
         self._settle(id)
 
     def _may_come_back(self, queue: str, now: float) -> bool:

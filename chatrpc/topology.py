@@ -163,6 +163,12 @@ def for_server(service: str, *, limit: int, replicated: bool = False) -> list[De
     ]
 
 
+def returns(headers: Mapping[str, object]) -> int:
+    """Return how often a request has come back to its queue, as the broker counts it."""
+    count = headers.get("x-delivery-count", 0)
+    return count if isinstance(count, int) else 0
+
+
 def may_reply(reply_to: str, user: str) -> bool:
     """Return whether a reply may go to this queue.
 

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import faults as faults
+    from .coffee import Coffee as Coffee
     from .colours import legend as legend
     from .contract import judge as judge
+    from .drill import Drill as Drill
     from .exercises import exercise as exercise
     from .gauges import Gauges as Gauges
+    from .glances import Moments as Moments
     from .ladder import trace as trace
     from .panel import ChatPanel as ChatPanel
     from .panel import beside as beside
@@ -28,7 +31,10 @@ if TYPE_CHECKING:
 # A module must not share the name of what it exports: importing it would hide the export.
 _HOME = {
     "ChatPanel": "panel",
+    "Coffee": "coffee",
+    "Drill": "drill",
     "Gauges": "gauges",
+    "Moments": "glances",
     "Wire": "wire",
     "beside": "panel",
     "diff": "source",
@@ -45,7 +51,10 @@ _MODULES = ("faults",)
 
 __all__ = [
     "ChatPanel",
+    "Coffee",
+    "Drill",
     "Gauges",
+    "Moments",
     "Wire",
     "beside",
     "diff",

@@ -1,75 +1,90 @@
-"""How many messages wait and how many workers listen, over time.
+"""How many messages wait, how many are in workers' hands, how many workers listen, over time.
 
-A passive declare answers both in a fraction of a millisecond and needs no permission. What
-workers hold without having acknowledged it only ``rabbitmqctl`` tells, which takes its time.
+A passive declare tells what waits and who listens in a fraction of a millisecond and needs no
+permission. What workers have in hand, and who has answered how many, is counted from the trace,
+where there is one; what is not acknowledged only ``rabbitmqctl`` tells, which takes its time.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
-from collections import deque
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 from ..broker import Node
 from ..errors import BrokerError, NoWorker
 from ..topology import request_queue
 from ..transport import Transport
-from .firehose import connect
-from .looks import Look, draw_looks, table
+from . import services
+from .firehose import Firehose, Hop, NoTrace, connect
 from .problem import LabProblem, told_in_a_cell
 
 KEPT = 5000
 """Samples that are kept: the newest."""
 SHOWN = 60
 BARS = "▁▂▃▄▅▆▇█"
-INK, PAPER, LINE, WAITING, CONSUMERS = "#1b2733", "#ffffff", "#9fb0c0", "#b45309", "#15803d"
+INK, PAPER, LINE = "#1b2733", "#ffffff", "#9fb0c0"
+WAITING, HELD, CONSUMERS = "#b45309", "#1d4ed8", "#15803d"
+LOOKS = {  # sign, colour, dash, width
+    "waiting": ("━━", WAITING, "", 4),
+    "in hand": ("┅┅", HELD, "3 4", 3),
+    "workers listening": ("╍╍", CONSUMERS, "10 5", 3),
+}
+BAR = 24  # pixels of a worker's bar
+GLANCE = 0.3  # seconds between two drawings of a live plot
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One look: ``at`` in seconds since the start; None where the queue or the broker is away."""
+    """One look: ``at`` in seconds since the start; None where the queue or the broker is away.
+
+    ``held`` are requests that were delivered and have no reply yet; None without a trace.
+    """
 
     at: float
     waiting: int | None
     consumers: int | None
+    held: int | None = None
 
 
 class Gauges:
     """``with lab.Gauges("chat") as gauges: …`` looks at a service's queue the whole time.
 
-    ``every`` is the seconds between two looks. ``samples`` are the data; shown in a cell it is
-    a plot, printed it is two lines. It goes on while the broker is away.
-
-    Or look at moments of your own, ``gauges.look("Ana has written")``: then a cell shows those,
-    which are the same on every run. ``queue`` is the queue to look at where it is not a service's.
+    ``every`` is the seconds between two looks. ``samples`` are the data, ``served`` says who has
+    answered how many; shown in a cell it is a plot, live while it looks, printed it is some
+    lines. It goes on while the broker is away.
 
     Raises:
         LabProblem: no broker answers at the start.
     """
 
-    def __init__(
-        self,
-        service: str,
-        *,
-        queue: str | None = None,
-        every: float = 0.05,
-        url: str | None = None,
-    ) -> None:
+    def __init__(self, service: str, *, every: float = 0.05, url: str | None = None) -> None:
         """Name the service; nothing is looked at yet."""
         if not 0.01 <= every <= 60:
             raise LabProblem("Gauges look every 0.01 to 60 seconds.")
         self.service = service
-        self.queue = queue or request_queue(service)
-        self.looks: list[Look] = []
         self.every = every
         self.samples: deque[Sample] = deque(maxlen=KEPT)
         self._url = url
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
+        self._firehose: Firehose | None = None
+        self._held: set[str] = set()
+        self._asked: set[str] = set()
+        self._answered: Counter[str] = Counter()
+        self._face: Any = None
+
+    @property
+    def served(self) -> dict[str, int]:
+        """How many requests each worker has answered, by its name in the order of appearance."""
+        counts = self._answered.values()
+        return {f"worker {place}": count for place, count in enumerate(counts, start=1)}
 
     def __enter__(self) -> Gauges:
         """Look, from now on."""
@@ -83,6 +98,9 @@ class Gauges:
         """Look, from now on."""
         if self._thread is None:
             transport = connect(self._url)
+            with contextlib.suppress(NoTrace):
+                firehose = Firehose(only=self.service, url=self._url, on_hop=self._hop)
+                self._firehose = firehose.__enter__()
             self._ended.clear()
             self._thread = threading.Thread(
                 target=self._run, args=(transport,), name="gauges", daemon=True
@@ -96,9 +114,25 @@ class Gauges:
             self._ended.set()
             self._thread.join(6.0)
             self._thread = None
+            if self._firehose is not None:
+                self._firehose.__exit__(None, None, None)
+                self._firehose = None
+            if self._face is not None:
+                self._face.value = self.svg
+
+    def _hop(self, hop: Hop) -> None:
+        id = hop.correlation_id or hop.message_id
+        if hop.reply_to:
+            self._asked.add(hop.reply_to)
+            if hop.kind == "deliver":
+                self._held.add(id)
+        elif hop.kind == "publish" and hop.routing_key in self._asked:
+            self._held.discard(id)
+            self._answered[hop.connection] += 1
 
     def _run(self, transport: Transport | None) -> None:
-        start, queue = time.monotonic(), self.queue
+        start, queue = time.monotonic(), request_queue(self.service)
+        drawn = start
         while True:
             waiting: int | None = None
             consumers: int | None = None
@@ -111,48 +145,47 @@ class Gauges:
                 if transport is not None:
                     transport.close()
                 transport = None
-            self.samples.append(Sample(time.monotonic() - start, waiting, consumers))
+            held = len(self._held) if self._firehose is not None else None
+            self.samples.append(Sample(time.monotonic() - start, waiting, consumers, held))
+            if self._face is not None and time.monotonic() - drawn > GLANCE:
+                drawn, self._face.value = time.monotonic(), self.svg
             if self._ended.wait(self.every):
                 break
         if transport is not None:
             transport.close()
 
-    def look(self, moment: str) -> Look:
-        """Look once, and keep what is seen under the name of this moment.
-
-        Raises:
-            LabProblem: no broker answers.
-        """
-        transport = connect(self._url)
-        try:
-            waiting, consumers = transport.look(self.queue)
-        except NoWorker:
-            waiting, consumers = None, None
-        finally:
-            transport.close()
-        self.looks.append(Look(moment, waiting, consumers))
-        return self.looks[-1]
-
     def __repr__(self) -> str:
-        """Return the looks, or both series as bars of text."""
-        if self.looks:
-            return table(self.service, self.looks)
-        samples = list(self.samples)
+        """Return the series as bars of text."""
+        samples, name = list(self.samples), self._label
+        width = max(len(name), 12)
         lines = [
-            f"{self.service:<12} waiting   {spark([s.waiting for s in samples])}",
-            f"{'':<12} workers   {spark([s.consumers for s in samples])}",
+            f"{name:<{width}} waiting   {spark([s.waiting for s in samples])}",
+            f"{'':<{width}} workers   {spark([s.consumers for s in samples])}",
         ]
+        if any(s.held is not None for s in samples):
+            lines.append(f"{'':<{width}} in hand   {spark([s.held for s in samples])}")
+        if self.served:
+            told = ", ".join(f"{who} {count}" for who, count in self.served.items())
+            lines.append(f"{'':<{width}} answered  {told}")
         return "\n".join(lines)
 
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        return {"image/svg+xml": self.svg, "text/plain": repr(self)}
+    @property
+    def _label(self) -> str:
+        return services.labels().get(self.service, self.service)
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        import ipywidgets as widgets  # type: ignore[import-untyped]
+
+        self._face = self._face or widgets.HTML()
+        self._face.value = self.svg
+        self._face.add_class("chatrpc-gauges")
+        bundle = dict(self._face._repr_mimebundle_())
+        return {**bundle, "image/svg+xml": self.svg, "text/plain": repr(self)}
 
     @property
     def svg(self) -> str:
-        """The looks as bars, or both series as a plot: what waits full, workers dashed."""
-        if self.looks:
-            return draw_looks(self.service, self.looks)
-        return draw(self.service, list(self.samples))
+        """The series as a plot: full what waits, dotted what is in hand, dashed the workers."""
+        return draw(self._label, list(self.samples), self.served)
 
 
 def unacknowledged(service: str, node: Node) -> int:
@@ -192,12 +225,19 @@ def spark(values: Sequence[int | None]) -> str:
     return f"{''.join(bars)}  now {now}, most {most}"
 
 
-def draw(service: str, samples: Sequence[Sample]) -> str:
-    """The plot, on a card of its own colours."""
-    wide, high, left, top = 660, 190, 48, 44
+def draw(service: str, samples: Sequence[Sample], served: Mapping[str, int] | None = None) -> str:
+    """The plot, on a card of its own colours; below it, who has answered how many."""
+    served = served or {}
+    wide, left, top = 760, 48, 44
+    right, bottom = wide - 20, 160
+    high = 190 + BAR * len(served)
     length = max((s.at for s in samples), default=0.0) or 1.0
-    most = max([s.waiting or 0 for s in samples] + [s.consumers or 0 for s in samples] + [1])
-    right, bottom = wide - 20, high - 30
+    series = {
+        "waiting": [s.waiting for s in samples],
+        "in hand": [s.held for s in samples],
+        "workers listening": [s.consumers for s in samples],
+    }
+    most = max([value or 0 for values in series.values() for value in values] + [1])
 
     def path(values: Sequence[int | None]) -> str:
         steps: list[str] = []
@@ -212,25 +252,43 @@ def draw(service: str, samples: Sequence[Sample]) -> str:
             pen_up = False
         return "".join(steps)
 
-    waiting, consumers = [s.waiting for s in samples], [s.consumers for s in samples]
-    label = f"{service}: requests waiting and workers listening over {length:.1f} seconds"
+    label = f"{service}: requests waiting and in hand, and workers, over {length:.1f} seconds"
     axis = f'text-anchor="end" fill="{INK}" fill-opacity="0.8"'
-    return "\n".join(
-        [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {high}" width="{wide}" '
-            f'height="{high}" role="img" aria-label="{escape(label)}" font-size="15" '
-            f'font-family="system-ui, -apple-system, Segoe UI, DejaVu Sans, sans-serif">',
-            f'<rect width="{wide}" height="{high}" rx="10" fill="{PAPER}" stroke="{LINE}"/>',
-            f'<text x="{left}" y="26" fill="{INK}"><tspan font-weight="600">{escape(service)}'
-            f'</tspan> <tspan fill="{WAITING}" font-weight="600">━━ requests waiting</tspan> '
-            f'<tspan fill="{CONSUMERS}" font-weight="600">╍╍ workers listening</tspan></text>',
-            f'<path d="M{left} {top}V{bottom}H{right}" fill="none" stroke="{LINE}"/>',
-            f'<text x="{left - 8}" y="{top + 6}" {axis}>{most}</text>',
-            f'<text x="{left - 8}" y="{bottom + 5}" {axis}>0</text>',
-            f'<text x="{right}" y="{bottom + 20}" {axis}>{length:.1f} s</text>',
-            f'<path d="{path(consumers)}" fill="none" stroke="{CONSUMERS}" stroke-width="3" '
-            f'stroke-dasharray="8 5"/>',
-            f'<path d="{path(waiting)}" fill="none" stroke="{WAITING}" stroke-width="3"/>',
-            "</svg>",
-        ]
+    legend = "".join(
+        f' <tspan fill="{colour}" font-weight="600">{sign} {name}</tspan>'
+        for name, (sign, colour, _, _) in LOOKS.items()
     )
+    out = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {high}" width="{wide}" '
+        f'height="{high}" style="max-width:100%;height:auto" role="img" '
+        f'aria-label="{escape(label)}" font-size="15" '
+        f'font-family="system-ui, -apple-system, Segoe UI, DejaVu Sans, sans-serif">',
+        f'<rect x="1" y="1" width="{wide - 2}" height="{high - 2}" rx="10" fill="{PAPER}" '
+        f'stroke="{LINE}"/>',
+        f'<text x="{left}" y="26" fill="{INK}"><tspan font-weight="600">{escape(service)}</tspan>'
+        f"{legend}</text>",
+        f'<path d="M{left} {top}V{bottom}H{right}" fill="none" stroke="{LINE}"/>',
+        f'<text x="{left - 8}" y="{top + 6}" {axis}>{most}</text>',
+        f'<text x="{left - 8}" y="{bottom + 5}" {axis}>0</text>',
+        f'<text x="{right}" y="{bottom + 20}" {axis}>{length:.1f} s</text>',
+    ]
+    for name, (_, colour, dash, width) in reversed(LOOKS.items()):
+        out.append(
+            f'<path d="{path(series[name])}" fill="none" stroke="{colour}" '
+            f'stroke-width="{width}" stroke-dasharray="{dash}"/>'
+        )
+    out += _bars(served, left, 180, right)
+    return "\n".join([*out, "</svg>"])
+
+
+def _bars(served: Mapping[str, int], left: int, top: int, right: int) -> Iterator[str]:
+    most = max(served.values(), default=1)
+    for place, (who, count) in enumerate(served.items()):
+        y = top + BAR * place
+        length = (right - left - 190) * count / most
+        yield (
+            f'<text x="{left}" y="{y + 15}" fill="{INK}">{escape(who)}</text>'
+            f'<rect x="{left + 90}" y="{y + 3}" width="{length:.1f}" height="16" rx="3" '
+            f'fill="{CONSUMERS}" fill-opacity="0.75"/>'
+            f'<text x="{left + 98 + length:.1f}" y="{y + 16}" fill="{INK}">{count} answered</text>'
+        )

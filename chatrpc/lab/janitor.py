@@ -17,6 +17,7 @@ from chatrpc.transport import Transport
 
 from .firehose import connect
 from .problem import LabProblem
+from .services import forget_ledger
 
 PATIENCE = 10.0  # seconds that the workers get to leave: who listens would declare the queue anew
 POLL = 0.1
@@ -27,6 +28,8 @@ def main(lines: Iterable[str]) -> None:
     services = [line.split() for line in lines]
     end = time.monotonic() + PATIENCE
     for name, *url in services:
+        with contextlib.suppress(OSError):
+            forget_ledger(name)
         # Whatever is wrong with the broker now, nobody is left who could be told.
         with contextlib.suppress(RpcError, LabProblem):
             transport = connect(url[0] if url else None)

@@ -30,6 +30,9 @@ class Job(Protocol):
     def changed(self) -> str:
         """Return the name of what has changed since, or nothing."""
 
+    def named(self, name: str) -> Job:
+        """Return the same job for a worker of another name."""
+
 
 class Script:
     """A program that stands on its own."""
@@ -49,6 +52,10 @@ class Script:
     def changed(self) -> str:
         """Return nothing: a file is nobody's cell."""
         return ""
+
+    def named(self, name: str) -> Job:
+        """Return itself: a script has no name."""
+        return self
 
 
 class Carried:
@@ -116,6 +123,10 @@ class Carried:
                 return name
         return ""
 
+    def named(self, name: str) -> Job:
+        """Return the same for another name."""
+        return Carried(self.server, self._named, name)
+
     def _remember(self, thing: Any) -> None:
         if getattr(thing, "__module__", "") == "__main__":
             self._texts[thing.__name__] = thing, module_of(thing)
@@ -132,13 +143,21 @@ def _text(thing: Any) -> str:
         return ""
 
 
-def _answers() -> dict[str, Callable[..., Any]]:
-    """The worker's own methods, which are beside the package in a clone of the kit."""
+def find_answers() -> None:
+    """Have the worker's own methods on the path: a clone of the kit has them beside the package.
+
+    Raises:
+        LabProblem: they are nowhere.
+    """
     if importlib.util.find_spec("worker") is None:
         if not (ROOT / "worker" / "answers.py").is_file():
             raise LabProblem(
                 "There are no answers to serve: give methods, or use a clone of the kit."
             )
         sys.path.append(str(ROOT))
+
+
+def _answers() -> dict[str, Callable[..., Any]]:
+    find_answers()
     found: dict[str, Callable[..., Any]] = importlib.import_module("worker.answers").METHODS
     return found

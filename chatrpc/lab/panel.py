@@ -11,10 +11,15 @@ from typing import Any
 
 import ipywidgets as widgets  # type: ignore[import-untyped]
 
+from chatrpc.errors import NoWorker
+
 from .turns import State, Turn, explain, spoken, still, text
 
 LONGEST = 2000  # characters of one message
-MOST = 100  # turns that the panel keeps in sight: each update sends them all
+MOST = 200  # turns that the panel keeps in sight
+CHUNK = 10  # turns that are drawn as one: what has changed sends no more than these
+LOOK = 1.0  # seconds between two looks at who is there
+BLIND = 60  # looks without an answer, after which nobody looks any more
 SETTLE = 0.05  # seconds after which what stands in the box is what was meant to be sent
 LATE = 1.0  # seconds that a busy page may take to tell of a text that it was told to send
 
@@ -24,11 +29,16 @@ _LIVE_CSS = """
  border-radius:14px;background:var(--jp-layout-color1,#fff);overflow:hidden;margin:4px 0}
 .chatrpc-panel .widget-html,.chatrpc-panel .widget-html-content{margin:0;line-height:1.45;
  font-size:inherit;height:auto}
-.chatrpc-beside{display:flex;flex-wrap:wrap;gap:12px;overflow:visible}
-.chatrpc-beside .chatrpc-panel{flex:1 1 300px;max-width:34em}
 .chatrpc-head{padding:8px 16px;border-bottom:1px solid var(--jp-border-color2,#e0e0e0);
  background:var(--jp-layout-color2,#eee);color:var(--jp-ui-font-color1,#212121)}
 .chatrpc-head b{font-weight:600}
+.chatrpc-head{display:flex;justify-content:space-between;gap:12px}
+.chatrpc-light{color:var(--jp-ui-font-color2,#616161)}
+.chatrpc-light i{font-style:normal;margin-right:5px}
+.chatrpc-light .on{color:var(--jp-success-color1,#2e7d32)}
+.chatrpc-light .off{color:var(--jp-error-color1,#d32f2f)}
+.chatrpc-beside{display:flex;flex-flow:row wrap;gap:16px}
+.chatrpc-beside>.chatrpc-panel{flex:1 1 22em}
 .chatrpc-log{display:flex;flex-direction:column-reverse;height:24em;overflow-y:auto;
  overflow-x:hidden;padding:10px 16px}
 .chatrpc-log>.widget-html{flex:0 0 auto;width:100%}
@@ -91,7 +101,8 @@ class ChatPanel:
         self._lock = threading.Lock()
         self._timer: threading.Timer | None = None
         self._asked_at = -LATE
-        self._log = widgets.HTML()
+        self._head = widgets.HTML()
+        self._chunks: list[widgets.HTML] = []
         self._spoken = widgets.HTML()
         self._text = widgets.Text(
             placeholder="Write a message, then Enter",
@@ -114,7 +125,7 @@ class ChatPanel:
         turn = Turn(self.name, message)
         with self._lock:
             self.turns.append(turn)
-            self._draw()
+            self._draw(turn)
         future = self._submit(message)
         future.add_done_callback(lambda done: self._settle(turn, done))
         return turn
@@ -132,7 +143,7 @@ class ChatPanel:
     def _settle(self, turn: Turn, done: Future[Any]) -> None:
         with self._lock:
             turn.settle(done)
-            self._draw()
+            self._draw(turn)
 
     # The page tells of the Enter key or the button first and of the text after it, or of the
     # text long before, or, if it did not change since the box lost the focus, not at all.
@@ -167,9 +178,9 @@ class ChatPanel:
 
     def _build(self) -> widgets.VBox:
         style = widgets.HTML(f"<style>{_LIVE_CSS}</style>", layout={"display": "none"})
-        head = widgets.HTML(f'<div class="chatrpc-head">Chat as <b>{escape(self.name)}</b></div>')
-        log = widgets.Box([self._log])
-        log.add_class("chatrpc-log")
+        self._head.value = self._title("")
+        self._log = widgets.Box()
+        self._log.add_class("chatrpc-log")
         self._text.add_class("chatrpc-text")
         self._text.on_msg(self._on_key)
         self._text.observe(self._on_text, "value")
@@ -177,22 +188,62 @@ class ChatPanel:
         self._button.on_click(self._asked)
         entry = widgets.HBox([self._text, self._button])
         entry.add_class("chatrpc-entry")
-        panel = widgets.VBox([style, head, log, entry, self._spoken])
+        panel = widgets.VBox([style, self._head, self._log, entry, self._spoken])
         panel.add_class("chatrpc-panel")
         return panel
 
-    def _draw(self) -> None:
-        turns = self.turns[-MOST:]
-        if turns:
-            self._log.value = "".join(map(_live, turns))
-            self._spoken.value = _aloud(turns[-1])
+    def _draw(self, changed: Turn | None = None) -> None:
+        """Draw the chunk of a turn, and no other: a page that redraws all of them stutters."""
+        if changed is None:
+            empty = '<div class="chatrpc-empty">Nothing has been said yet.</div>'
+            self._log.children = (widgets.HTML(empty),)
+            return
+        for at in range(len(self._chunks) - 1, -1, -1):
+            if changed in self.turns[at * CHUNK : (at + 1) * CHUNK]:
+                break
         else:
-            self._log.value = '<div class="chatrpc-empty">Nothing has been said yet.</div>'
+            at = len(self._chunks)
+            self._chunks.append(widgets.HTML())
+        self._chunks[at].value = "".join(map(_live, self.turns[at * CHUNK : (at + 1) * CHUNK]))
+        newest = self._chunks[-(MOST // CHUNK) :]
+        if len(self._log.children) != len(newest) or self._log.children[0] is not newest[-1]:
+            # The newest stands at the bottom, which is where a reversed column begins.
+            self._log.children = tuple(reversed(newest))
+        self._spoken.value = _aloud(changed)
+
+    # The light: who is there to answer, as the client can find it out.
+
+    def _title(self, light: str) -> str:
+        return (
+            f'<div class="chatrpc-head"><span>Chat as <b>{escape(self.name)}</b></span>'
+            f'<span class="chatrpc-light" role="status">{light}</span></div>'
+        )
+
+    def _look(self) -> bool:
+        """Show who is there; return whether the client could tell."""
+        try:
+            there = int(self._client.consumers())
+        except NoWorker:
+            there = 0
+        except Exception:  # noqa: BLE001 - whatever a client raises, nobody can be seen
+            self._head.value = self._title('<i class="off">◌</i>no connection')
+            return False
+        if there:
+            word = "1 worker listens" if there == 1 else f"{there} workers listen"
+            self._head.value = self._title(f'<i class="on">●</i>{word}')
+        else:
+            self._head.value = self._title('<i class="off">○</i>nobody listens')
+        return True
+
+    def _keep_looking(self) -> None:
+        if callable(getattr(self._client, "consumers", None)):
+            _lookout.add(self)
 
     def __repr__(self) -> str:
         return text(self.turns)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        self._keep_looking()
         bundle = dict(self.widget._repr_mimebundle_())
         bundle["text/html"] = still(self.turns)
         bundle["text/plain"] = text(self.turns)
@@ -200,33 +251,65 @@ class ChatPanel:
 
 
 class Beside:
-    """Panels side by side, in a row that breaks where the page is narrow."""
+    """Panels side by side, for two people at one table."""
 
     def __init__(self, *panels: ChatPanel) -> None:
         self.panels = panels
 
     def __repr__(self) -> str:
-        return "\n\n".join(f"{one.name}'s panel\n{one!r}" for one in self.panels)
+        return "\n\n".join(f"Chat as {p.name}\n{text(p.turns)}" for p in self.panels)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        row = widgets.HBox([one.widget for one in self.panels])
-        row.add_class("chatrpc-beside")
-        bundle = dict(row._repr_mimebundle_())
-        stills = "".join(
-            f'<div style="flex:1 1 300px;min-width:0"><b>{escape(one.name)}</b>'
-            f"{still(one.turns)}</div>"
-            for one in self.panels
+        for panel in self.panels:
+            panel._keep_looking()
+        box = widgets.HBox([panel.widget for panel in self.panels])
+        box.add_class("chatrpc-beside")
+        bundle = dict(box._repr_mimebundle_())
+        columns = "".join(
+            f'<td style="vertical-align:top;text-align:left;width:50%">{still(p.turns)}</td>'
+            for p in self.panels
         )
-        bundle["text/html"] = (
-            f'<div style="display:flex;flex-wrap:wrap;gap:12px;max-width:980px">{stills}</div>'
-        )
+        bundle["text/html"] = f'<table style="width:100%"><tr>{columns}</tr></table>'
         bundle["text/plain"] = repr(self)
         return bundle
 
 
 def beside(*panels: ChatPanel) -> Beside:
-    """Show panels side by side: who sees what."""
+    """Show panels side by side: each has its own client, and all talk to the same service."""
     return Beside(*panels)
+
+
+class _Lookout:
+    """One thread looks after the lights of all panels that were shown."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._blind: dict[ChatPanel, int] = {}
+
+    def add(self, panel: ChatPanel) -> None:
+        """Look after a panel from now on, once."""
+        panel._look()
+        with self._lock:
+            if not self._blind:
+                threading.Thread(target=self._run, name="chat-panel-light", daemon=True).start()
+            self._blind.setdefault(panel, 0)
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(LOOK)
+            with self._lock:
+                panels = list(self._blind)
+            for panel in panels:
+                seen = panel._look()
+                with self._lock:
+                    self._blind[panel] = 0 if seen else self._blind[panel] + 1
+                    if self._blind[panel] >= BLIND:  # its client is closed, most likely
+                        del self._blind[panel]
+                    if not self._blind:
+                        return
+
+
+_lookout = _Lookout()
 
 
 def _live(turn: Turn) -> str:

@@ -12,6 +12,7 @@ import struct
 from ..settings import Address
 
 METHOD, HEADER, BODY, END = 1, 2, 3, b"\xce"
+PIECE = 100_000  # bytes of a frame, fewer than the broker's most
 TIMEOUT = 5.0  # seconds for each answer of the broker
 
 
@@ -28,7 +29,8 @@ def publish(address: Address, exchange: str, key: str, *, properties: bytes, bod
         publishing = struct.pack(">HHH", 60, 40, 0) + _short(exchange) + _short(key) + b"\0"
         _send(wire, 1, publishing)
         _send(wire, 1, struct.pack(">HHQ", 60, 0, len(body)) + properties, kind=HEADER)
-        _send(wire, 1, body, kind=BODY)
+        for at in range(0, len(body), PIECE):
+            _send(wire, 1, body[at : at + PIECE], kind=BODY)
         _send(wire, 1, struct.pack(">HHH", 20, 40, 200) + _short("") + bytes(4))  # channel.close
         _expect(wire, 20, 41)  # so the broker has seen all that came before
 

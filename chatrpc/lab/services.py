@@ -8,7 +8,9 @@ import secrets
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
+from chatrpc.machine.folder import state_folder
 from chatrpc.topology import check_service, request_queue
 
 _names: dict[str, str] = {}
@@ -41,6 +43,27 @@ def queue(label: str) -> str:
         ValueError: the label is not made of letters, digits, dots, dashes and underscores.
     """
     return service(label)
+
+
+def ledger(service: str) -> Path | None:
+    """Return the file of the cups that a service of this kernel has poured, which goes with it.
+
+    None for any other service, or where CHATRPC_LEDGER names one: then the workers know.
+    """
+    with _lock:
+        own = service in _names.values()
+    return _ledger(service) if own and not os.environ.get("CHATRPC_LEDGER") else None
+
+
+def _ledger(service: str) -> Path:
+    return state_folder() / "ledgers" / f"{service}.sqlite3"
+
+
+def forget_ledger(service: str) -> None:
+    """Delete a service's cups."""
+    for end in ("", "-wal", "-shm"):
+        path = _ledger(service)
+        path.with_name(path.name + end).unlink(missing_ok=True)
 
 
 def labels() -> dict[int | str, str]:

@@ -27,6 +27,7 @@ import ipywidgets as widgets  # type: ignore[import-untyped]
 
 from chatrpc import NoWorker, RpcClient, RpcError
 
+from . import services
 from .jobs import Carried, Job, Script
 from .problem import LabProblem
 from .tally import POINTS, Tally
@@ -203,6 +204,17 @@ class Worker:
         if isinstance(self._job, Script):
             raise LabProblem("A script of its own knows no points and no delay.")
 
+    def another(self) -> Worker:
+        """Start one more worker that does the same, under a name of its own; return its card."""
+        number = 2
+        while (self.service, f"{self.name} {number}") in _workers:
+            number += 1
+        made = Worker(
+            self.service, f"{self.name} {number}", self._job.named(f"{self.name} {number}")
+        )
+        _workers[self.service, made.name] = made
+        return made.start()
+
     def wait(self, timeout: float = 30.0) -> Worker:
         """Wait until the process has ended, by whoever's hand, at most ``timeout`` seconds.
 
@@ -312,12 +324,18 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=self._log,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "CHATRPC_SERVICE": self.service, "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, **self._environment()},
             start_new_session=True,  # the kernel's own interrupt must not reach it
         )
         threading.Thread(
             target=self._watch, args=(self._process,), name=f"watch-{self.name}", daemon=True
         ).start()
+
+    def _environment(self) -> dict[str, str]:
+        own = {"CHATRPC_SERVICE": self.service, "PYTHONUNBUFFERED": "1"}
+        if (path := services.ledger(self.service)) is not None:
+            own["CHATRPC_LEDGER"] = str(path)
+        return own
 
     def _watch(self, process: subprocess.Popen[bytes]) -> None:
         while True:

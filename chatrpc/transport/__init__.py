@@ -18,17 +18,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import ssl
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from amqpstorm.exception import AMQPError
 
 from .. import topology
-from ..errors import BrokerError, BrokerRefused, NoWorker
+from ..errors import BrokerError, NoWorker
 from ..frames import Delivery
 from ..settings import Address
+from . import tls
 from .channel import Channel
 from .connection import Connection
 from .told import told, translated
@@ -64,13 +63,13 @@ class Transport:
     ) -> None:
         self.address = address
         self._dial = dial
-        tls = _tls(address, ca) if address.tls else {}
+        options = tls.options(address, ca) if address.tls else {}
         self._connection = Connection(
             address,
             lost=lambda error: lost(told(address, error)),
             heartbeat=heartbeat,
             timeout=dial,
-            ssl_options=tls,
+            ssl_options=options,
         )
         self._asking: Channel | None = None
         self._ask_lock = threading.Lock()
@@ -158,6 +157,11 @@ class Transport:
                 channel.basic.qos(prefetch)
             channel.basic.consume(queue=queue, consumer_tag=tag, no_ack=no_ack)
 
+    def cancel(self, channel: Channel, tag: str) -> None:
+        """End one consumer of a channel; what it has in hand can still be acknowledged."""
+        with translated(self.address):
+            channel.basic.cancel(tag)
+
     def stop_consuming(self, channel: Channel, *, timeout: float) -> None:
         """Have no more messages delivered to a channel; a broker that is silent is left."""
         with _guard(timeout, self.abort), contextlib.suppress(AMQPError):
@@ -225,11 +229,3 @@ def _guard(seconds: float, act: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
-
-
-def _tls(address: Address, ca: str | None) -> dict[str, Any]:
-    try:
-        context = ssl.create_default_context(cafile=ca)
-    except (OSError, ssl.SSLError) as error:
-        raise BrokerRefused(f"the file that CHATRPC_CA names cannot be read: {error}") from None
-    return {"context": context, "server_hostname": address.host}

@@ -85,7 +85,9 @@ class Connection(StormConnection):
             self._io.poller._exceptions = alarm
         if self.socket is not None:
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if not self._tls:  # under TLS the thread that waits would hold AMQPStorm's lock
+            if self._tls:  # whoever waits must not do it inside OpenSSL: see TurnSocket
+                self.socket.settimeout(0)
+            else:
                 self.socket.settimeout(None)
                 self._io.poller = _NoPoller(self.socket.fileno(), alarm)
         super()._send_handshake()

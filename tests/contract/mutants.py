@@ -463,6 +463,16 @@ class KeepsExpired(RpcServer):
             link.declare(Binding(DEAD, dead_queue(self.service), arguments=because))
 
 
+class NeverWary(RpcServer):
+    """Takes many at a time at once, whatever its predecessor may have died of."""
+
+    def start(self) -> None:
+        """Trust everybody."""
+        super().start()
+        assert self._link is not None
+        self._link.trust()
+
+
 class Unlimited(RpcServer):
     """Lets its queue grow."""
 
@@ -522,6 +532,7 @@ MUTANTS: dict[type, tuple[str, set[str]]] = {
     SoonGivesUp: ("C13", set()),
     DropsPoison: ("C14", set()),
     KeepsExpired: ("C14", set()),
+    NeverWary: ("C14", set()),
     WaitsForRoom: ("C15", set()),
     SendsFirst: ("C15", set()),
     Unlimited: ("C15", set()),

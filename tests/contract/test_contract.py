@@ -43,18 +43,7 @@ def own(url: str, spare: SpareBroker) -> Report:
     return judge(url=url, spare=spare)
 
 
-NOT_YET = {"C14": "eight requests in hand share the death of a worker that one of them kills"}
-
-
-@pytest.mark.parametrize(
-    "id",
-    [
-        pytest.param(id, marks=pytest.mark.xfail(strict=True, reason=NOT_YET[id]))
-        if id in NOT_YET
-        else id
-        for id in PROMISES
-    ],
-)
+@pytest.mark.parametrize("id", list(PROMISES))
 def test_chatrpc_keeps(id: str, own: Report) -> None:
     """Each promise, on the real broker."""
     row = next(row for row in own.rows if row.promise.id == id)

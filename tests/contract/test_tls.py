@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -60,6 +62,35 @@ class Broker:
         return f"{scheme}://tess:{PASSWORD}@{host}:{port or self.port}/"
 
 
+class Watch:
+    """A TLS object that is slow, and notices whoever comes while somebody is inside."""
+
+    def __init__(self, inner: Any) -> None:
+        self.uses = self.together = 0
+        self._inner, self._inside = inner, 0
+
+    def _slowly(self, use: Callable[[], Any]) -> Any:
+        self.uses += 1
+        self.together += self._inside > 0
+        self._inside += 1
+        try:
+            time.sleep(0.001)
+            return use()
+        finally:
+            self._inside -= 1
+
+    def read(self, *args: Any) -> Any:
+        """Read."""
+        return self._slowly(lambda: self._inner.read(*args))
+
+    def write(self, data: Any) -> Any:
+        """Write."""
+        return self._slowly(lambda: self._inner.write(data))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """Return the broker of these tests."""
@@ -110,6 +141,20 @@ class TestTrusted:
         server.method("echo")(lambda text: text)
         with server, RpcClient("tls", url=broker.url(), safe=False) as client:
             assert client.call("echo", "hola") == "hola"
+
+    def test_one_thread_at_a_time_uses_the_tls_object(self, broker: Broker) -> None:
+        server = RpcServer("tls", url=broker.url(), threads=4)
+        server.method("echo")(lambda text: text)
+        with server, RpcClient("tls", url=broker.url()) as client:
+            standing = client._link._standing
+            assert standing is not None
+            sock: Any = standing.transport._connection.socket
+            watch = sock._sslobj = Watch(sock._sslobj)
+            texts = [str(n) * 40_000 for n in range(40)]
+            with ThreadPoolExecutor(8) as callers:
+                assert list(callers.map(lambda t: client.call("echo", t), texts)) == texts
+            assert watch.uses > 80
+            assert watch.together == 0
 
     def test_a_certificate_for_another_name_is_refused(self, broker: Broker) -> None:
         assert "certificate" in refused(broker.url("127.0.0.1"))

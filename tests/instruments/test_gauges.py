@@ -13,6 +13,7 @@ from chatrpc import RpcClient, RpcServer
 from chatrpc.broker import Node
 from chatrpc.lab.gauges import Gauges, Sample, draw, spark, unacknowledged
 from chatrpc.lab.problem import LabProblem
+from chatrpc.lab.sync import WIDGETS
 
 
 def wait_until(sees: Callable[[], object], seconds: float = 5.0) -> None:
@@ -38,7 +39,9 @@ def test_they_show_a_queue_that_fills_and_is_emptied(service: str, node: Node) -
         with server:
             wait_until(lambda: gauges.samples[-1].consumers == 1)
             with RpcClient(service, timeout=10) as client:
-                futures = [client.submit("hold") for _ in range(6)]
+                futures = [client.submit("hold")]  # the first makes it take two at a time
+                wait_until(lambda: unacknowledged(service, node) == 1)
+                futures += [client.submit("hold") for _ in range(5)]
                 wait_until(lambda: gauges.samples[-1].waiting == 4)
                 assert unacknowledged(service, node) == 2
                 gate.set()
@@ -49,8 +52,20 @@ def test_they_show_a_queue_that_fills_and_is_emptied(service: str, node: Node) -
     text = repr(gauges)
     assert "now 0, most 4" in text
     assert "now 0, most 1" in text
-    assert set(gauges._repr_mimebundle_()) == {"image/svg+xml", "text/plain"}
+    assert "answered  worker 1 6" in text
+    assert gauges.served == {"worker 1": 6}
+    assert max(s.held or 0 for s in gauges.samples) >= 2
+    assert gauges.samples[-1].held == 0
+    assert set(gauges._repr_mimebundle_()) == {WIDGETS, "image/svg+xml", "text/plain"}
+    assert "6 answered" in gauges._face.value
     assert not [t for t in threading.enumerate() if t.name == "gauges"]
+
+
+def test_a_live_plot_is_drawn_anew_while_it_looks(service: str) -> None:
+    with Gauges(service, every=0.02) as gauges:
+        gauges._repr_mimebundle_()
+        before = gauges._face.value
+        wait_until(lambda: gauges._face.value != before)
 
 
 def test_a_service_that_nobody_knows_is_no_error(node: Node) -> None:

@@ -12,7 +12,7 @@ import pytest
 from chatrpc.errors import CallTimeout, NoWorker, RemoteError
 from chatrpc.lab import panel as panel_module
 from chatrpc.lab import turns
-from chatrpc.lab.panel import MOST, ChatPanel
+from chatrpc.lab.panel import CHUNK, MOST, ChatPanel, beside
 from chatrpc.lab.sync import WIDGETS
 from chatrpc.lab.turns import State
 
@@ -48,7 +48,7 @@ class Calls:
 
 
 def live(panel: ChatPanel) -> str:
-    return str(panel._log.value)
+    return "".join(str(chunk.value) for chunk in reversed(panel._log.children))
 
 
 def messages(client: Submits) -> list[str]:
@@ -240,7 +240,7 @@ def test_many_threads_lose_no_message_and_the_page_stays_small() -> None:
         thread.join(30)
     assert len(panel.turns) == 240
     assert all(turn.state is State.ANSWERED for turn in panel.turns)
-    assert live(panel).count("chatrpc-mine") == MOST
+    assert MOST - CHUNK < live(panel).count("chatrpc-mine") <= MOST
     assert "chatrpc-waiting" not in live(panel)
 
 
@@ -253,3 +253,88 @@ def test_a_wait_for_a_client_that_never_answers_ends() -> None:
 def test_a_client_without_call_and_submit_is_refused_in_a_sentence() -> None:
     with pytest.raises(TypeError, match="needs a client with call or submit; object has neither"):
         ChatPanel(object())
+
+
+class Seen(Submits):
+    """A client that can say who is there."""
+
+    def __init__(self, *there: Any) -> None:
+        super().__init__()
+        self.there = list(there)
+
+    def consumers(self) -> int:
+        now = self.there.pop(0) if len(self.there) > 1 else self.there[0]
+        if isinstance(now, Exception):
+            raise now
+        return int(now)
+
+
+@pytest.mark.parametrize(
+    ("there", "words"),
+    [
+        (1, "●</i>1 worker listens"),
+        (3, "●</i>3 workers listen"),
+        (0, "○</i>nobody listens"),
+        (NoWorker("no queue"), "○</i>nobody listens"),
+        (RuntimeError("<b>"), "◌</i>no connection"),
+    ],
+)
+def test_the_light_says_who_is_there(there: Any, words: str) -> None:
+    panel = ChatPanel(Seen(there))
+    assert "chatrpc-light" in panel._head.value
+    panel._repr_mimebundle_()
+    assert words in panel._head.value
+
+
+def test_the_light_follows_what_happens_and_ends_with_the_client(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(panel_module, "LOOK", 0.02)
+    monkeypatch.setattr(panel_module, "BLIND", 3)
+    monkeypatch.setattr(panel_module, "_lookout", panel_module._Lookout())
+    before = [t.name for t in threading.enumerate()].count("chat-panel-light")
+    panel = ChatPanel(Seen(0, 0, 0, 2, 2, RuntimeError("closed")))
+    said: list[str] = []
+    panel._head.observe(lambda change: said.append(change["new"]), "value")
+    panel._repr_mimebundle_()
+    panel._repr_mimebundle_()  # shown twice, looked after once
+    assert [t.name for t in threading.enumerate()].count("chat-panel-light") == before + 1
+    end = time.monotonic() + 5
+    while [t.name for t in threading.enumerate()].count("chat-panel-light") > before:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert any("2 workers listen" in one for one in said)
+    assert "no connection" in panel._head.value
+
+
+def test_a_client_that_cannot_tell_has_no_light() -> None:
+    panel = ChatPanel(Calls("x"))
+    panel._repr_mimebundle_()
+    assert "listen" not in panel._head.value
+
+
+def test_one_more_message_redraws_the_newest_chunk_alone() -> None:
+    """With 200 messages in sight a page gets a few kilobytes for each, and not all of them."""
+    panel = ChatPanel(Calls("y" * 50))
+    for _ in range(MOST):
+        panel.say("x" * 50).wait()
+    drawn: list[int] = []
+    for chunk in panel._chunks:
+        chunk.observe(lambda change: drawn.append(len(change["new"])), "value")
+    panel.say("one more").wait()
+    assert live(panel).count("chatrpc-mine") <= MOST
+    assert "one more" in live(panel)
+    assert sum(drawn) < 5_000
+
+
+def test_two_panels_side_by_side_are_one_output() -> None:
+    ana, bo = ChatPanel(Calls("¡Hola!"), name="Ana"), ChatPanel(Calls("<b>"), name="Bo")
+    ana.say("hola")
+    bo.say("hello")
+    bundle = beside(ana, bo)._repr_mimebundle_()
+    assert bundle["text/plain"] == (
+        "Chat as Ana\n   Ana  hola\nworker  ¡Hola!\n\nChat as Bo\n    Bo  hello\nworker  <b>"
+    )
+    assert bundle["text/html"].count("<td") == 2
+    assert "<b></div>" not in bundle["text/html"]
+    assert WIDGETS in bundle

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..exercises import Broken, Exercise, NotYet
-from ..gauges import Gauges
+from ..glances import Moments
 from .desk import Desk, run, told
 
 DRINKS = ("espresso", "cortado", "latte")
@@ -111,7 +111,7 @@ def _text(text: object) -> str:
 def _gauge(desk: Desk, queue: str, moment: str, expected: int) -> int:
     """Return what the gauges show once the broker has had its moment."""
     desk.left(queue, expected)
-    return Gauges("orders", queue=queue).look(moment).waiting or 0
+    return Moments(queue).look(moment).waiting or 0
 
 
 def _orders(count: int) -> str:

@@ -6,10 +6,11 @@ import contextlib
 import struct
 import threading
 import time
+from collections.abc import Iterator
 
 from ...errors import CallTimeout, RemoteError
 from ...messages import Message
-from ...topology import REQUESTS, dead_queue
+from ...topology import REQUESTS, dead_queue, request_queue
 from ...transport import Transport
 from .. import raw
 from ..firehose import connect, exists
@@ -89,8 +90,11 @@ def poison_is_put_away(trial: Trial) -> None:
         trial.stop(server)
         with contextlib.suppress(CallTimeout):
             client.call("echo", "expires", timeout=0.2)  # neither is who waited too long
-        _crash(trial, client)
-        dead.are(len(BODIES) + len(PROPERTIES) + 1, 10.0)
+        with _crash(trial, client):
+            dead.are(len(BODIES) + len(PROPERTIES) + 1, 10.0)
+        time.sleep(0.2)  # what the last worker had in hand is back by now
+        waiting, _ = transport.look(request_queue(trial.service))
+        check(waiting == 0, "among the dead letters is one that was none: a poison still waits")
     finally:
         transport.close()
 
@@ -123,8 +127,9 @@ def _send_undecodable(transport: Transport, service: str) -> None:
         channel.publish(what, Message(body), exchange=REQUESTS, key=service, mandatory=False)
 
 
-def _crash(trial: Trial, client: Caller) -> None:
-    """Have workers die of one request, before, with and after innocent ones."""
+@contextlib.contextmanager
+def _crash(trial: Trial, client: Caller) -> Iterator[None]:
+    """Have workers die of one request, before, with and after innocent ones; and go on."""
     crowd = [_Asker(client, "work", f"innocent {n}") for n in range(INNOCENTS)]
     crowd.insert(INNOCENTS // 2, _Asker(client, "crash", "poison"))
     for asker in crowd:
@@ -134,6 +139,7 @@ def _crash(trial: Trial, client: Caller) -> None:
         for asker in crowd:
             if asker.method == "work":
                 asker.is_answered()
+        yield
 
 
 class _Asker(threading.Thread):

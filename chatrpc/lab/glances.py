@@ -1,10 +1,15 @@
-"""Looks at a queue at moments that have a name: the same on every run, unlike a plot over time."""
+"""Gauges that look at moments with a name: the same on every run, unlike a plot over time."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+
+from ..errors import NoWorker
+from . import services
+from .firehose import connect
 
 INK, PAPER, LINE, WAITING, LISTENING = "#1b2733", "#ffffff", "#9fb0c0", "#b45309", "#15803d"
 BLOCKS = 12
@@ -26,6 +31,44 @@ class Look:
         return f"{self.moment}: {self.waiting} waiting, {self.consumers} listening"
 
 
+class Moments:
+    """``gauges = lab.Moments(queue)`` looks at a queue whenever ``gauges.look("…")`` is said.
+
+    Shown in a cell it is a picture, printed a table: a row for each moment. ``looks`` are the data.
+    """
+
+    def __init__(self, queue: str, *, url: str | None = None) -> None:
+        """Name the queue; nothing is looked at yet."""
+        self.queue = queue
+        self.looks: list[Look] = []
+        self._url = url
+
+    def look(self, moment: str) -> Look:
+        """Look once, and keep what is seen under the name of this moment.
+
+        Raises:
+            LabProblem: no broker answers.
+        """
+        waiting: int | None = None
+        consumers: int | None = None
+        transport = connect(self._url)
+        with contextlib.suppress(NoWorker):
+            waiting, consumers = transport.look(self.queue)
+        transport.close()
+        self.looks.append(Look(moment, waiting, consumers))
+        return self.looks[-1]
+
+    @property
+    def _label(self) -> str:
+        return services.labels().get(self.queue, self.queue)
+
+    def __repr__(self) -> str:
+        return table(self._label, self.looks)
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        return {"image/svg+xml": draw(self._label, self.looks), "text/plain": repr(self)}
+
+
 def table(name: str, looks: Sequence[Look]) -> str:
     """The looks as lines of text: a square for each message that waits."""
     rows = [(name, "waiting", "listening")]
@@ -39,9 +82,9 @@ def table(name: str, looks: Sequence[Look]) -> str:
     )
 
 
-def draw_looks(name: str, looks: Sequence[Look]) -> str:
+def draw(name: str, looks: Sequence[Look]) -> str:
     """The looks as a picture, on a card of its own colours."""
-    left = 24 + max(150, int(LETTER * max(len(one.moment) for one in looks)) + 24)
+    left = 24 + max(150, int(LETTER * max([0, *(len(one.moment) for one in looks)])) + 24)
     drawn = max([min(one.waiting or 0, BLOCKS) for one in looks] + [3])
     right = left + 60 + 26 * drawn + 30
     listened = _listened(looks)

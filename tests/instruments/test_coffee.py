@@ -1,0 +1,54 @@
+"""The coffee ledger: what was ordered and what was poured, whatever happened on the way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from chatrpc import RpcClient
+from chatrpc.lab import services, workers
+from chatrpc.lab.coffee import Coffee
+from chatrpc.lab.workers import worker
+
+
+@pytest.fixture(autouse=True)
+def _no_worker_left() -> Iterator[None]:
+    yield
+    workers.stop_all()
+
+
+def wait_until(sees: Callable[[], object], seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while not sees():
+        assert time.monotonic() < end, "it never came to pass"
+        time.sleep(0.02)
+
+
+def test_a_cup_too_many_is_seen_and_the_first_cup_of_a_notebook_is_number_one() -> None:
+    """A worker dies after pouring; the other pours again; nobody ordered that."""
+    service = services.service("test-coffee")
+    first = worker(service, name="first")
+    with RpcClient(service) as client, Coffee(service) as coffee:
+        assert repr(coffee) == "ordered 0, poured 0"
+        assert client.call("coffee")["cup"] == 1
+        assert client.call("say", "/coffee").startswith("☕")
+        client.call("echo", "coffee")
+        bundle = coffee._repr_mimebundle_()
+        assert bundle["text/plain"] == "ordered 2, poured 2"
+        first.die("after work")
+        future = client.submit("coffee", timeout=30)
+        first.wait()
+        worker(service, name="second")
+        future.result()
+        assert repr(coffee) == "ordered 3, poured 4"
+        wait_until(lambda: "1 more than ordered" in coffee._faces[0].value)
+        assert coffee._faces[0].value.count("☕") == 4
+    assert repr(coffee) == "ordered 3, poured 4"
+    path = services.ledger(service)
+    assert path is not None
+    assert path.exists()
+    workers.stop_all()
+    services.forget_ledger(service)
+    assert not path.exists()
