@@ -188,6 +188,7 @@ STYLE = (
 .chatrpc-ladder{max-width:100%;box-sizing:border-box;border-radius:10px;padding-bottom:10px;
  line-height:0;color:var(--ladder-ink);background:var(--ladder-paper);overflow:hidden;
  border:1px solid var(--ladder-line)}
+.chatrpc-ladder-page>.widget-html-content{width:100%;min-width:0}
 .chatrpc-ladder svg{display:block;width:100%;height:auto}
 .chatrpc-ladder p{line-height:1.4;margin:8px 16px;font-size:15px}
 .chatrpc-rung>summary{display:block;list-style:none;cursor:pointer}
