@@ -42,6 +42,7 @@ def create_app(*, service: str | None = None, timeout: float | None = None) -> F
     web.protect(app)
     app.register_blueprint(pages)
     app.register_blueprint(api)
+    web.greet()
     return app
 
 

@@ -375,4 +375,4 @@ for (const idea of t.ideas) {
 recall();
 refresh();
 look();
-field.focus();
+if (window === window.top) field.focus(); // in a notebook, one is about to go on to the next cell

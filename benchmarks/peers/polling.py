@@ -1,22 +1,26 @@
-"""The polling client of AMQPStorm's Flask example, as the chat can use it.
+"""The chat with the polling client of AMQPStorm's Flask example in the place of chatrpc's.
 
-    CHATRPC_CLIENT=benchmarks.peers.polling:RpcClient python app.py
+    python -m benchmarks.peers.polling [--port 0]
 
-A background thread fills a table of answers; every caller looks into it, and sleeps 0.1 s between
-two looks. It speaks to the chat's own worker, in JSON-RPC.
+As in the example, a background thread fills a table of answers, and every request of the web
+server looks into it, and sleeps 0.1 s between two looks. All else is the chat's own: the page, the
+server and its threads, the worker and JSON-RPC.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
+import sys
 import threading
 import time
 from typing import Any
 
 import amqpstorm
 
-from chatrpc import CallTimeout, RemoteError, topology
+import app as chat
+from chatrpc import CallTimeout, RemoteError, topology, web
 
 LOOK_EVERY = 0.1  # seconds, as in the example
 
@@ -40,25 +44,58 @@ class RpcClient:
         """Put the reply into the table."""
         self.answers[reply.correlation_id] = json.loads(reply.body)
 
-    def call(self, method: str, *args: Any, message_id: str) -> Any:
-        """Send the request, and look for its answer until it is there."""
+    def submit(self, method: str, *args: Any, message_id: str) -> Answer:
+        """Send the request."""
         call = {"jsonrpc": "2.0", "method": method, "params": args, "id": message_id}
         request = amqpstorm.Message.create(self.channel, json.dumps(call))
         request.message_id = message_id
         request.reply_to = self.replies
-        name = request.correlation_id
-        self.answers[name] = None
+        self.answers[request.correlation_id] = None
         request.publish(self.queue)
-        end = time.monotonic() + self.timeout
-        while (answer := self.answers[name]) is None:
-            if time.monotonic() > end:
-                raise CallTimeout("no answer")
-            time.sleep(LOOK_EVERY)
-        del self.answers[name]
-        if "error" in answer:
-            raise RemoteError("Error", answer["error"]["message"])
-        return answer["result"]
+        return Answer(self, request.correlation_id)
+
+    def consumers(self) -> int:
+        """Nobody asks it."""
+        return 0
 
     def close(self) -> None:
         """Disconnect."""
         self.connection.close()
+
+
+class Answer:
+    """What ``submit`` returns: the answer, once it is looked for."""
+
+    worker = ""
+
+    def __init__(self, client: RpcClient, name: str) -> None:
+        """Remember which one."""
+        self.client, self.name = client, name
+
+    def result(self, timeout: float) -> Any:
+        """Look for the answer until it is there."""
+        end = time.monotonic() + timeout
+        while (answer := self.client.answers[self.name]) is None:
+            if time.monotonic() > end:
+                raise CallTimeout("no answer")
+            time.sleep(LOOK_EVERY)
+        del self.client.answers[self.name]
+        if "error" in answer:
+            raise RemoteError("Error", answer["error"]["message"])
+        return answer["result"]
+
+
+def main() -> int:
+    """Serve it."""
+    parser = argparse.ArgumentParser(description="The chat with a client that polls.")
+    parser.add_argument("--port", type=int, default=5000)
+    port = parser.parse_args().port
+    settings = web.settings()
+    shared = web.SharedClient(settings.service, timeout=settings.timeout, make=RpcClient)
+    app = chat.create_app()
+    app.extensions["chatrpc"] = shared
+    return web.serve(app, shared, host="127.0.0.1", port=port)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

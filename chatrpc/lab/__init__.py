@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .gauges import Gauges as Gauges
     from .glances import Moments as Moments
     from .ladder import trace as trace
+    from .page import chat_page as chat_page
     from .panel import ChatPanel as ChatPanel
     from .panel import beside as beside
     from .saving import save as save
@@ -42,6 +43,7 @@ _HOME = {
     "Moments": "glances",
     "Wire": "wire",
     "beside": "panel",
+    "chat_page": "page",
     "diff": "source",
     "exercise": "exercises",
     "judge": "contract",
@@ -62,6 +64,7 @@ __all__ = [
     "Moments",
     "Wire",
     "beside",
+    "chat_page",
     "diff",
     "exercise",
     "faults",

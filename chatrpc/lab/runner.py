@@ -1,6 +1,6 @@
-"""A worker's process, which ends with the kernel that started it.
+"""The process of a worker or a page, which ends with the kernel that started it.
 
-``python -m chatrpc.lab.runner PROGRAM`` runs a program as a script. Its standard input is a
+``python -m chatrpc.lab.runner PROGRAM …`` runs a program as a script. Its standard input is a
 pipe that the kernel holds open: when the kernel is gone, even by kill -9, the pipe ends.
 """
 
@@ -32,9 +32,8 @@ def watch(before: Callable[[], object] = lambda: None) -> None:
 def main() -> None:
     """Run the program named on the command line."""
     threading.Thread(target=watch, name="kernel-watch", daemon=True).start()
-    program = sys.argv[1]
-    sys.argv = [program]
-    runpy.run_path(program, run_name="__main__")
+    sys.argv = sys.argv[1:]
+    runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 if __name__ == "__main__":

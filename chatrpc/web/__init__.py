@@ -15,13 +15,14 @@ from .client import SharedClient, settings
 from .guard import protect
 from .inbox import MAX_TEXT, Message, read_message
 from .own import client_class
-from .serving import qr_code, room_address, serve
+from .serving import greet, qr_code, room_address, serve
 
 __all__ = [
     "MAX_TEXT",
     "Message",
     "SharedClient",
     "client_class",
+    "greet",
     "protect",
     "qr_code",
     "read_message",

@@ -17,12 +17,14 @@ from .. import broker
 from ..client import RpcClient
 from ..errors import BrokerError, Busy, NoWorker, Ran, RpcError
 from ..settings import Settings
+from .limits import Places
 from .own import Client
 
 log = logging.getLogger("chatrpc.web")
 
 WAITING = 30  # threads that may wait for answers; the server's other two can still say "busy"
-A_MOMENT = 0.1  # seconds that one more may wait for a place, as quick answers free them
+A_MOMENT = 0.1  # seconds in which a place becomes free, where answers are quick
+A_QUEUE = 1.0  # seconds that one more may wait for a place while places change hands
 PATIENCE = 30.0  # seconds that a message waits for its answer, unless CHATRPC_TIMEOUT says other
 LOOK_AGAIN = 0.4  # seconds after which broker and workers are looked at anew
 A_GLANCE = 0.5  # seconds in which a broker that is there has told who listens
@@ -74,8 +76,7 @@ class SharedClient:
         self._opening = threading.Lock()
         self._failure = BrokerError("the broker is being looked for", ran=Ran.NO)
         self._dial_at = 0.0
-        self._places = threading.BoundedSemaphore(waiting)
-        self._moved_at = 0.0
+        self._places = Places(waiting, moment=A_MOMENT, most=A_QUEUE)
         self._glance = threading.Lock()
         self._looked: Future[Presence] = Future()
         self._looked.set_result(Presence(False, 0))
@@ -126,16 +127,12 @@ class SharedClient:
     @contextmanager
     def place(self) -> Iterator[Client]:
         """The client, and one of the places of those who wait. Raises Busy when all are taken."""
-        # Where no place was taken or became free lately, none will: that is said at once.
-        quick = time.monotonic() - self._moved_at < A_MOMENT
-        if not self._places.acquire(timeout=A_MOMENT if quick else 0):
+        if not self._places.take():
             raise Busy("too many people are waiting for their answers", ran=Ran.NO)
-        self._moved_at = time.monotonic()
         try:
             yield self.get()
         finally:
-            self._moved_at = time.monotonic()
-            self._places.release()
+            self._places.leave()
 
     # -- who is there --
 

@@ -8,7 +8,7 @@ import math
 import re
 
 from flask import Flask, Response
-from werkzeug.exceptions import HTTPException, TooManyRequests
+from werkzeug.exceptions import HTTPException, TooManyRequests, default_exceptions
 
 from ..errors import (
     BrokerError,
@@ -51,7 +51,18 @@ ADVICE = {
     415: "Send JSON.",
     421: "Open the chat by the address that app.py prints; CHATRPC_ORIGINS names further ones.",
     429: "Wait a moment and send it again.",
+    431: "Delete the cookies of this address.",
     500: "Look at the log of app.py.",
+    501: "Send the body as it is, with a Content-Length.",
+}
+
+# What the server itself refuses never becomes a request of the app's.
+NO_REQUEST = {
+    400: "That is no HTTP request.",
+    413: "The body is over a mebibyte.",
+    431: "The headers are too long.",
+    500: "The answer could not be sent.",
+    501: "Only chunked bodies are understood.",
 }
 
 
@@ -113,13 +124,22 @@ def of_http_error(error: HTTPException) -> Response | HTTPException:
     if status < 400:
         return error
     kind = "too-large" if status == 413 else error.name.lower().replace(" ", "-")
-    ran = Ran.NO if status < 500 else Ran.MAYBE
+    ran = Ran.NO if status < 500 or status == 501 else Ran.MAYBE
     answer = problem(
         status, kind, error.name, error.description or "", ran=ran, advice=ADVICE.get(status, "")
     )
     for name, value in error.get_headers():
         if name.lower() in ("allow", "retry-after"):
             answer.headers[name] = value
+    return answer
+
+
+def of_no_request(status: int) -> Response:
+    """The problem that something is which is no request at all."""
+    answer = of_http_error(default_exceptions[status](NO_REQUEST[status]))
+    assert isinstance(answer, Response)
+    answer.headers["Cache-Control"] = "no-store"
+    answer.headers["X-Content-Type-Options"] = "nosniff"
     return answer
 
 

@@ -8,25 +8,33 @@ import logging
 import signal
 import socket
 import sys
+import time
 from contextlib import suppress
 from typing import Any, NoReturn, TextIO, cast
 
+import click
 import segno
 import waitress  # type: ignore[import-untyped]
 from flask import Flask, request
+from flask.helpers import get_debug_flag
+from waitress import wasyncore
 from waitress.channel import HTTPChannel  # type: ignore[import-untyped]
 from waitress.server import BaseWSGIServer  # type: ignore[import-untyped]
+from waitress.task import ErrorTask  # type: ignore[import-untyped]
 
 from ..errors import BrokerError
 from ..machine.ports import lan_address
 from .client import SharedClient
+from .problems import of_no_request
 
 THREADS = 32  # of the server: client.WAITING of them may wait for answers
 CONNECTIONS = 1_000  # two hundred pages, each with a few
 PROMPT = 30.0  # seconds within which a request must have come in, and one must follow another
 MAX_REQUEST = 1024 * 1024  # bytes that are read at all; over inbox.MAX_BODY the app refuses
+A_LOOK = 10e-6  # seconds that it takes to see what one connection is ready for
 
 EVERYWHERE = ("0.0.0.0", "::")
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 # -- the room -----------------------------------------------------------------------------------
@@ -68,7 +76,7 @@ def serve(app: Flask, client: SharedClient, *, host: str, port: int) -> int:
     try:
         with suppress(BrokerError):  # it has been logged, and is tried again
             client.get()
-        _invite(host, _port(server))
+        _invite(host, server.port)
         server.run()
     except (KeyboardInterrupt, SystemExit):
         pass
@@ -79,8 +87,23 @@ def serve(app: Flask, client: SharedClient, *, host: str, port: int) -> int:
     return 0
 
 
-def listen(app: Flask, *, host: str, port: int, prompt: float = PROMPT) -> Any:
-    """A waitress server that holds its port already. Raises OSError or ValueError."""
+def greet() -> None:
+    """Say under ``flask run --host=0.0.0.0``, too, how the room comes in.
+
+    Ends the program with one sentence if the room would get a debugger.
+    """
+    context = click.get_current_context(silent=True)
+    if context is None or context.info_name != "run":
+        return
+    host, port = context.params.get("host"), context.params.get("port")
+    if host not in LOOPBACK and get_debug_flag():
+        sys.exit("Flask's debugger would let the whole room run code here: leave --debug away.")
+    if host in EVERYWHERE:
+        _invite(host, cast(int, port))
+
+
+def listen(app: Flask, *, host: str, port: int, prompt: float = PROMPT) -> Server:
+    """A server that holds its port already. Raises OSError or ValueError."""
     sockets: dict[int, Any] = {}
     server = waitress.create_server(
         app,
@@ -90,7 +113,6 @@ def listen(app: Flask, *, host: str, port: int, prompt: float = PROMPT) -> Any:
         threads=THREADS,
         server_name=host,  # as Flask's own server does: it tells whether the room is meant
         connection_limit=CONNECTIONS,
-        asyncore_use_poll=True,  # select() ends at 1,024 open files
         channel_timeout=prompt,
         cleanup_interval=min(prompt, 5.0),
         max_request_body_size=MAX_REQUEST,
@@ -99,7 +121,50 @@ def listen(app: Flask, *, host: str, port: int, prompt: float = PROMPT) -> Any:
     for one in sockets.values():
         if isinstance(one, BaseWSGIServer):
             one.channel_class = PromptChannel
-    return server
+    return Server(server, sockets)
+
+
+class Server:
+    """Waitress, with a loop that does not mind many connections."""
+
+    def __init__(self, server: Any, sockets: dict[int, Any]) -> None:
+        self._server, self._sockets = server, sockets
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        port = getattr(self._server, "effective_port", None)
+        return cast(int, port or self._server.effective_listen[0][1])
+
+    def run(self) -> None:
+        """Serve until it is closed, or KeyboardInterrupt or SystemExit comes."""
+        try:
+            while self._sockets:
+                # Each round looks at every connection, and a message takes several rounds:
+                # looking pays only if some news have gathered. Those who arrive do not wait.
+                before = len(self._sockets)
+                wasyncore.loop(timeout=1.0, use_poll=True, map=self._sockets, count=1)
+                if len(self._sockets) <= before:
+                    time.sleep(before * A_LOOK)
+        finally:
+            self._server.task_dispatcher.shutdown()
+
+    def close(self) -> None:
+        """Let go of the port and of every connection."""
+        self._server.close()
+
+
+class ProblemTask(ErrorTask):  # type: ignore[misc]
+    """What waitress itself refuses is answered as problem details, as the app's errors are."""
+
+    def execute(self) -> None:
+        """Write the answer, and close."""
+        answer = of_no_request(self.request.error.code)
+        self.status = answer.status
+        self.response_headers.extend(answer.headers)
+        self.set_close_on_finish()
+        self.content_length = len(answer.data)
+        self.write(answer.data)
 
 
 class PromptChannel(HTTPChannel):  # type: ignore[misc]
@@ -109,6 +174,7 @@ class PromptChannel(HTTPChannel):  # type: ignore[misc]
     begun is no sign of life.
     """
 
+    error_task_class = ProblemTask
     last_activity: float
 
     def handle_read(self) -> None:
@@ -134,11 +200,6 @@ def _why_not(error: OSError | ValueError, host: str, port: int) -> str:
     if error.errno == errno.EADDRNOTAVAIL:
         return f"{host} is no address of this machine. Use 127.0.0.1, or --lan for the room."
     return f"Cannot listen on {host} port {port}: {error.strerror}."
-
-
-def _port(server: Any) -> int:
-    port = getattr(server, "effective_port", None)
-    return cast(int, port or getattr(server, "effective_listen", [("", 0)])[0][1])
 
 
 def _invite(host: str, port: int) -> None:

@@ -352,6 +352,26 @@ def test_past_its_places_the_server_says_busy_at_once(service: str, worker: Prog
         app.extensions["chatrpc"].close()
 
 
+def test_one_waits_for_a_place_as_long_as_others_become_free(
+    service: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One place, and twelve who need it for a twentieth of a second each: none is told "busy"."""
+    monkeypatch.setattr(client, "A_MOMENT", 0.3)
+    monkeypatch.setattr(client, "A_QUEUE", 10.0)
+    shared = client.SharedClient(service, timeout=5, waiting=1)
+    shared.get()
+
+    def need(_: int) -> None:
+        with shared.place():
+            time.sleep(0.05)
+
+    try:
+        with ThreadPoolExecutor(12) as pool:
+            assert len(list(pool.map(need, range(12)))) == 12
+    finally:
+        shared.close()
+
+
 def test_no_broker_is_503_until_there_is_one(
     service: str, url: str, worker: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:

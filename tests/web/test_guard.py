@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from app import create_app
 from chatrpc.web import guard, serving
-from chatrpc.web.limits import Rates
+from chatrpc.web.limits import Places, Rates
 from tests.programs import Program, Standing
 
 SECRETS = ("Traceback", "guest", "amqp://", 'File "', "site-packages")
@@ -188,6 +188,47 @@ def test_no_bound_if_one_wants_none(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {http.post("/api/messages", json={}).status_code for _ in range(1000)} == {400}
 
 
+# -- how many at once ---------------------------------------------------------------------------
+
+
+def test_who_has_waited_longest_is_next() -> None:
+    """Whoever leaves and comes again at once stands behind those who wait."""
+    places = Places(1, moment=10, most=10)
+    order: list[str] = []
+    assert places.take()
+
+    def come(name: str) -> None:
+        assert places.take()
+        order.append(name)
+        places.leave()
+
+    threads = [threading.Thread(target=come, args=(name,)) for name in "abc"]
+    for number, thread in enumerate(threads, 1):
+        thread.start()
+        while len(places._queue) < number:
+            time.sleep(0.001)
+    places.leave()
+    come("again")
+    for thread in threads:
+        thread.join(10)
+    assert order == ["a", "b", "c", "again"]
+
+
+def test_nobody_waits_for_places_that_do_not_change_hands() -> None:
+    """Who comes within a moment of the last change waits for that moment, who comes later not."""
+    places = Places(2, moment=0.2, most=10)
+    assert places.take()
+    assert places.take()
+    begun = time.monotonic()
+    assert not places.take()
+    assert 0.15 < time.monotonic() - begun < 2
+    begun = time.monotonic()
+    assert not any(places.take() for _ in range(100))
+    assert time.monotonic() - begun < 0.2
+    places.leave()
+    assert places.take()
+
+
 # -- whatever one sends -------------------------------------------------------------------------
 
 JSON = st.recursive(
@@ -281,14 +322,27 @@ HEAD = b"POST /api/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: applica
         ((HEAD + b"Content-Length: 2\r\nContent-Length: 40\r\n\r\n{}",), b"400"),
         ((HEAD + b"Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\nzz\r\n",), b"400"),
         ((HEAD + b"Content-Length: 2000000\r\n\r\n", b"x" * 2_000_000), b"413"),
+        ((HEAD + b"Transfer-Encoding: gzip\r\n\r\n{}",), b"501"),
+        ((HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"200000\r\n" + b"x" * 0x200000), b"413"),
         ((HEAD + b"Content-Length: 400000\r\n\r\n", b"x" * 400_000), b"413"),
     ],
 )
 def test_what_is_no_request(standing: Standing, pieces: tuple[bytes, ...], status: bytes) -> None:
     """Refused with a status, without a secret, without a header of the sender's making."""
     found = raw(standing.site, *pieces)
-    head = found.partition(b"\r\n\r\n")[0]
-    assert re.match(rb"HTTP/1.[01] (" + status + rb") ", head), found[:300]
+    head, _, body = found.partition(b"\r\n\r\n")
+    told = re.match(rb"HTTP/1.[01] (" + status + rb") ", head)
+    assert told, found[:300]
+    if int(told[1]) >= 400:
+        assert b"Content-Type: application/problem+json" in head
+        assert b"X-Content-Type-Options: nosniff" in head
+        length = int(re.search(rb"Content-Length: (\d+)", head)[1])
+        problem = json.loads(body[:length])
+        assert problem["status"] == int(told[1])
+        assert problem["type"].startswith("urn:chatrpc:")
+        assert problem["ran"] == "no"
+        assert problem["detail"]
+        assert problem["advice"]
     assert b"evil=1" not in head
     assert not [secret for secret in SECRETS if secret.encode() in found]
     assert b"Server:" not in head
@@ -301,10 +355,10 @@ def prompt_site(service: str) -> Iterator[str]:
     server = serving.listen(app, host="127.0.0.1", port=0, prompt=1.0)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    yield f"http://127.0.0.1:{serving._port(server)}/"
+    yield f"http://127.0.0.1:{server.port}/"
     server.close()
-    thread.join(5)
-    server.task_dispatcher.shutdown()
+    thread.join(10)
+    assert not thread.is_alive()
     app.extensions["chatrpc"].close()
 
 

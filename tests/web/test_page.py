@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
+import zxingcpp
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
@@ -65,6 +68,20 @@ def open_page(browser: Browser, standing: Standing) -> Iterator[Open]:
     for context in contexts:
         context.close()
     assert errors == []
+
+
+@pytest.fixture
+def impatient(service: str) -> Iterator[str]:
+    """The address of an app of the test's own, whose messages wait for three seconds."""
+    with serving(service, CHATRPC_TIMEOUT="3") as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def lan(url: str) -> Iterator[str]:
+    """The address of an app for the room, which nobody stops."""
+    with serving(f"test-{uuid.uuid4().hex[:8]}", "--lan") as site:
+        yield f"http://{lan_address()}:{site.rpartition(':')[2]}"
 
 
 def say(page: Page, text: str) -> None:
@@ -168,6 +185,10 @@ def test_a_fourth_waits_its_turn(open_page: Open) -> None:
     expect(page.locator("#send")).to_be_enabled()
     page.locator("#text").press("Enter")
     expect(page.locator(".turn")).to_have_count(4)
+    deadline = time.monotonic() + 15
+    while len(held) < 4:  # the bubble is there a moment before the request
+        assert time.monotonic() < deadline
+        page.wait_for_timeout(20)
     for route in (held[3], held[2], held[0]):
         route.continue_()
     expect(page.locator(".answer .said")).to_have_text(["0", "1", "2", "four"])
@@ -227,9 +248,11 @@ def test_nobody_listens_and_then_somebody_does(open_page: Open, site: str, servi
     assert re.fullmatch("[0-9a-f]{32}", sent[0])
 
 
-def test_the_worker_stops_while_one_writes(open_page: Open, site: str, worker: Program) -> None:
+def test_the_worker_stops_while_one_writes(
+    open_page: Open, impatient: str, worker: Program
+) -> None:
     """The light changes within two seconds; the waiting message says what to do, then the error."""
-    page = open_page(at=site)
+    page = open_page(at=impatient)
     say(page, "hola")
     expect(page.locator(".answer")).to_have_count(1)
     worker.stop()
@@ -427,6 +450,44 @@ def test_a_store_that_is_full_or_spoilt_disturbs_nobody(open_page: Open) -> None
 # -- for the room -------------------------------------------------------------------------------
 
 
+GRAY = """async (png) => {
+    const image = new Image();
+    image.src = `data:image/png;base64,${png}`;
+    await image.decode();
+    const canvas = new OffscreenCanvas(image.width, image.height);
+    const pen = canvas.getContext("2d");
+    pen.drawImage(image, 0, 0);
+    const { data } = pen.getImageData(0, 0, image.width, image.height);
+    let gray = "";
+    for (let i = 0; i < data.length; i += 4) gray += String.fromCharCode(data[i]);
+    return [image.height, image.width, btoa(gray)];
+}"""
+
+
+def read_screen(page: Page) -> list[str]:
+    """What a phone held before this window reads: the texts of all QR codes in it."""
+    blank = page.context.browser.new_page()
+    png = base64.b64encode(page.screenshot()).decode()
+    height, width, gray = blank.evaluate(GRAY, png)
+    blank.close()
+    picture = memoryview(base64.b64decode(gray)).cast("B", [height, width])
+    return [found.text for found in zxingcpp.read_barcodes(picture, try_invert=False)]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.skipif(not lan_address(), reason="this machine is in no network")
+def test_a_phone_reads_the_way_in(open_page: Open, lan: str, scheme: str) -> None:
+    """From the projector, and from another phone, in light and in dark."""
+    projector = open_page(at=lan, size=PROJECTOR, color_scheme=scheme)
+    eventually(projector, "document.querySelector('#room img').naturalWidth > 0")
+    assert read_screen(projector) == [lan]
+    phone = open_page(at=lan, size=PHONE, color_scheme=scheme, reduced_motion="reduce")
+    assert read_screen(phone) == []
+    phone.locator("#invite").click()
+    eventually(phone, "document.querySelector('#room img').naturalWidth > 0")
+    assert read_screen(phone) == [lan]
+
+
 @pytest.mark.skipif(not lan_address(), reason="this machine is in no network")
 def test_the_way_in_for_the_room(open_page: Open, service: str) -> None:
     """Beside the chat on a projector, on request elsewhere; whoever follows it is in the chat."""
@@ -479,9 +540,10 @@ def serious(page: Page) -> list[str]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(open_page: Open, scheme: str) -> None:
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_axe_finds_nothing_serious(open_page: Open, scheme: str, size: dict[str, int]) -> None:
     """The empty page, and one with answers, code, a link, an error and a message under way."""
-    page = open_page(color_scheme=scheme, reduced_motion="reduce")
+    page = open_page(size=size, color_scheme=scheme, reduced_motion="reduce")
     expect(page.locator("#presence")).to_have_text("1 worker escucha")
     assert serious(page) == []
     say(page, "/eco `print(1)` https://example.org/ ```\nx = 1\n```")

@@ -14,7 +14,9 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+import zxingcpp
 
+from chatrpc.machine.ports import lan_address
 from tests.programs import ROOT, Program
 
 
@@ -132,11 +134,63 @@ def test_it_starts_without_a_broker(service: str, tmp_path: Path) -> None:
         assert "Traceback" not in program.output
 
 
+ADDRESS = lan_address()
+IN_A_NETWORK = pytest.mark.skipif(not ADDRESS, reason="this machine is in no network")
+LIGHT = {"█": "11", "▀": "10", "▄": "01", " ": "00", "\N{NO-BREAK SPACE}": "00"}
+
+
+def read_terminal(output: str) -> str:
+    """What a phone reads from the terminal's QR code, if it is dark on light as phones want it."""
+    rows = re.findall(r"\033\[97;40m(.+)\033\[0m", output)
+    lines = ["".join(LIGHT[c][half] for c in row) for row in rows for half in (0, 1)]
+    size = 8  # pixels of one module
+    pixels = b"".join(
+        bytes(255 * int(light) for light in line for _ in range(size)) * size for line in lines
+    )
+    picture = memoryview(pixels).cast("B", [len(lines) * size, len(lines[0]) * size])
+    found = zxingcpp.read_barcodes(picture, try_invert=False)
+    assert len(found) == 1, output
+    return found[0].text
+
+
+@IN_A_NETWORK
 def test_the_room(service: str, worker: Program) -> None:
-    """--lan listens for everybody, and says where."""
+    """--lan listens for everybody, and a phone reads from the terminal where."""
     with Program("app.py", "--lan", "--port", "0", CHATRPC_SERVICE=service) as program:
         line = program.wait_for("The chat is at")
-        port = re.search(r"http://127\.0\.0\.1:(\d+)/", line)[1]
-        room = re.search(r"for the room at (http://[\d.]+:\d+/)", line)
-        site = room[1] if room else f"http://127.0.0.2:{port}/"
-        assert get(f"{site}healthz")[0] == 200
+        room = re.search(r"for the room at (http://[\d.]+:\d+/)", line)[1]
+        assert room.startswith(f"http://{ADDRESS}:")
+        assert read_terminal(program.output) == room
+        assert send(room, "hola")["answer"].startswith("¡Hola!")
+
+
+@IN_A_NETWORK
+def test_the_room_under_flask_run(service: str, worker: Program) -> None:
+    """The same code there, once; the page shows it too."""
+    port = free_port()
+    flask = ("-m", "flask", "run", "--host=0.0.0.0", f"--port={port}")
+    with Program(*flask, CHATRPC_SERVICE=service) as program:
+        program.wait_for("Running on")
+        room = f"http://{ADDRESS}:{port}/"
+        assert read_terminal(program.output) == room
+        assert send(room, "hola")["answer"].startswith("¡Hola!")
+        assert room in get(room)[1]
+        assert program.output.count("for the room at") == 1
+
+
+def test_without_a_room_there_is_no_code(service: str) -> None:
+    """On loopback the terminal shows none, under both servers."""
+    for command in (("app.py", "--port", "0"), ("-m", "flask", "run", f"--port={free_port()}")):
+        with Program(*command, CHATRPC_SERVICE=service) as program:
+            program.wait_for("http://127.0.0.1:")
+            assert "█" not in program.output
+            assert "for the room" not in program.output
+
+
+def test_the_room_gets_no_debugger() -> None:
+    """Whoever reaches Flask's debugger runs code here."""
+    for host in ("0.0.0.0", "192.0.2.77"):
+        flask = ("-m", "flask", "run", "--debug", f"--host={host}", f"--port={free_port()}")
+        with Program(*flask) as program:
+            assert program.wait(30) == 1
+            assert program.output.splitlines()[-1].endswith("leave --debug away.")
