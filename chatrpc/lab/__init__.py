@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from .drill import Drill as Drill
     from .exercises import exercise as exercise
     from .gauges import Gauges as Gauges
+    from .glances import Moments as Moments
     from .ladder import trace as trace
     from .page import chat_page as chat_page
     from .panel import ChatPanel as ChatPanel
     from .panel import beside as beside
     from .saving import save as save
+    from .services import queue as queue
     from .services import service as service
     from .source import diff as diff
     from .wire import Wire as Wire
@@ -38,6 +40,7 @@ _HOME = {
     "Coffee": "coffee",
     "Drill": "drill",
     "Gauges": "gauges",
+    "Moments": "glances",
     "Wire": "wire",
     "beside": "panel",
     "chat_page": "page",
@@ -45,6 +48,7 @@ _HOME = {
     "exercise": "exercises",
     "judge": "contract",
     "legend": "colours",
+    "queue": "services",
     "save": "saving",
     "service": "services",
     "trace": "ladder",
@@ -57,6 +61,7 @@ __all__ = [
     "Coffee",
     "Drill",
     "Gauges",
+    "Moments",
     "Wire",
     "beside",
     "chat_page",
@@ -65,6 +70,7 @@ __all__ = [
     "faults",
     "judge",
     "legend",
+    "queue",
     "save",
     "service",
     "trace",
