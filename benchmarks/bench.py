@@ -1,6 +1,6 @@
-"""What a call costs: chatrpc beside AMQPStorm as its own examples use it.
+"""What a call costs: chatrpc beside AMQPStorm and pika as their examples use them, and aio-pika.
 
-    python benchmarks/bench.py [--rounds 3] [--seconds 0.7] [--size 1024]
+    python benchmarks/bench.py [--rounds 5] [--seconds 0.7] [--size 1024] [--picture FILE]
 
 Every peer is a worker process and a client process, started anew in each round. The rounds
 interleave the peers and each ratio is taken inside a round before its median is, so that a
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
 import json
 import os
 import select
@@ -20,6 +21,7 @@ import sys
 import threading
 import time
 import uuid
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,10 @@ PEERS = {
     "chatrpc@fast": "chatrpc, fast (safe=False)",
     "amqpstorm_simple": "AMQPStorm, its RPC example",
     "amqpstorm_threads": "AMQPStorm, its threaded example",
+    "pika_simple": "pika, its RPC tutorial",
+    "aio_pika_pattern": "aio-pika, its RPC pattern",
 }
+NEEDED = {"pika_simple": "pika", "aio_pika_pattern": "aio_pika"}  # from the extra `bench`
 THREADS = 30
 LONGEST = 20.0
 
@@ -105,10 +110,21 @@ def run_client(peer: str, url: str, queue: str) -> None:
 
 def measure(client: Any, payload: Any, threads: int, seconds: float) -> dict[str, float]:
     """Call from so many threads for so long; return the p50 in µs and the calls per second."""
-    took: list[list[float]] = [[] for _ in range(threads)]
-    errors: list[BaseException] = []
     start = time.perf_counter()
     stop = start + seconds
+    if hasattr(client, "crowd"):  # it has an event loop, and tasks instead of threads
+        took = client.crowd(payload, threads, stop)
+    else:
+        took = by_threads(client, payload, threads, stop)
+    every = [seconds for mine in took for seconds in mine]
+    rate = len(every) / (time.perf_counter() - start)
+    return {"p50": statistics.median(every) * 1e6, "rate": rate}
+
+
+def by_threads(client: Any, payload: Any, threads: int, stop: float) -> list[list[float]]:
+    """Call from so many threads until the clock says ``stop``; return what each call took."""
+    took: list[list[float]] = [[] for _ in range(threads)]
+    errors: list[BaseException] = []
 
     def run(mine: list[float]) -> None:
         try:
@@ -128,9 +144,7 @@ def measure(client: Any, payload: Any, threads: int, seconds: float) -> dict[str
         caller.join()
     if errors:
         raise errors[0]
-    every = [seconds for mine in took for seconds in mine]
-    rate = len(every) / (time.perf_counter() - start)
-    return {"p50": statistics.median(every) * 1e6, "rate": rate}
+    return took
 
 
 def one_round(peer: str, url: str, *, size: int, seconds: float) -> dict[str, float]:
@@ -169,16 +183,14 @@ def table(rounds: list[dict[str, dict[str, float]]]) -> str:
     """Return the medians, and the medians of each round's ratios to chatrpc's default."""
 
     def column(peer: str, field: str) -> tuple[str, str]:
-        values = [r[peer][field] for r in rounds if field in r.get(peer, {})]
+        value = median(rounds, peer, field)
         ratios = [
             r[peer][field] / r["chatrpc"][field]
             for r in rounds
             if field in r.get(peer, {}) and field in r.get("chatrpc", {})
         ]
-        if not values:
-            return "-", "-"
         times = f"{statistics.median(ratios):.2f}" if ratios else "-"
-        return f"{statistics.median(values):,.0f}", times
+        return ("-", "-") if value is None else (f"{value:,.0f}", times)
 
     lines = [
         f"| peer | one at a time, p50 in µs | x chatrpc | {THREADS} threads, calls/s | x chatrpc |",
@@ -190,18 +202,71 @@ def table(rounds: list[dict[str, dict[str, float]]]) -> str:
     return "\n".join(lines)
 
 
+def median(rounds: list[dict[str, dict[str, float]]], peer: str, field: str) -> float | None:
+    """Return the median of a peer's figure, if it has one."""
+    values = [r[peer][field] for r in rounds if field in r.get(peer, {})]
+    return statistics.median(values) if values else None
+
+
+def picture(rounds: list[dict[str, dict[str, float]]], about: str) -> str:
+    """Return the medians as bars: two columns, each on a scale of its own, as SVG."""
+    columns = [
+        ("p50", "one at a time: µs a call, shorter is better"),
+        ("rate", f"{THREADS} at once: calls a second, longer is better"),
+    ]
+    height = 74 + 30 * len(PEERS)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 980 {height}" width="980" '
+        f'height="{height}" font-family="sans-serif" font-size="14" role="img" '
+        f'aria-label="{escape(table(rounds))}">',
+        f'<rect width="980" height="{height}" fill="#ffffff"/>',
+        f'<text x="12" y="{height - 12}" fill="#59636e" font-size="12">{escape(about)}</text>',
+    ]
+    for column, (field, title) in enumerate(columns):
+        left = 264 + 364 * column
+        values = {peer: median(rounds, peer, field) for peer in PEERS}
+        longest = max((v for v in values.values() if v), default=1.0)
+        parts.append(f'<text x="{left}" y="24" fill="#1f2328">{escape(title)}</text>')
+        for row, (peer, value) in enumerate(values.items()):
+            y = 40 + 30 * row
+            colour = "#0969da" if peer.startswith("chatrpc") else "#8c959f"
+            if not column:
+                name = escape(PEERS[peer])
+                parts.append(f'<text x="12" y="{y + 15}" fill="#1f2328">{name}</text>')
+            width = 0 if value is None else max(2, round(260 * value / longest))
+            said = "one call at a time only" if value is None else f"{value:,.0f}"
+            parts.append(
+                f'<rect x="{left}" y="{y}" width="{width}" height="20" rx="3" fill="{colour}"/>'
+                f'<text x="{left + width + 6}" y="{y + 15}" fill="#1f2328">{said}</text>'
+            )
+    return "".join([*parts, "</svg>\n"])
+
+
+def fetch_peers() -> None:
+    """Install the packages that are only measured here, if they are missing."""
+    if all(importlib.util.find_spec(package) for package in NEEDED.values()):
+        return
+    sys.stderr.write("installing pika and aio-pika, to measure them (the extra `bench`) …\n")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "-c", "constraints.txt"]
+    subprocess.run([*command, "-e", ".[bench]"], cwd=HERE.parent, check=False)
+
+
 def main() -> int:
     """Measure every peer and print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--limit", type=float, default=50, help="seconds; no round ends later")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--limit", type=float, default=120, help="seconds; no round ends later")
     parser.add_argument("--seconds", type=float, default=0.7, help="length of one measurement")
     parser.add_argument("--size", type=int, default=1024, help="bytes of a payload")
+    parser.add_argument("--picture", type=Path, help="a file for the picture, as SVG")
     options = parser.parse_args()
     if options.rounds < 1 or options.seconds <= 0 or not 0 <= options.size <= 1_000_000:
         parser.error("at least one round, more than 0 seconds, and 0 to 1,000,000 bytes")
     from chatrpc import broker
 
+    fetch_peers()
+    for peer in [p for p, package in NEEDED.items() if not importlib.util.find_spec(package)]:
+        sys.stderr.write(f"{PEERS.pop(peer)} is left out: its package is missing\n")
     try:
         url = broker.use(private=True)
     except broker.BrokerProblem as problem:
@@ -224,10 +289,10 @@ def main() -> int:
                 failed += 1
                 sys.stderr.write(f"    failed: {problem}\n")
         longest = max(longest, time.monotonic() - begun)
-    sys.stdout.write(
-        f"\n{options.size} bytes there and back, {len(rounds)} rounds, medians; "
-        f"x is a ratio to chatrpc's default\n\n{table(rounds)}\n"
-    )
+    about = f"{options.size} bytes there and back, medians of {len(rounds)} rounds"
+    if options.picture:
+        options.picture.write_text(picture(rounds, about), encoding="utf-8")
+    sys.stdout.write(f"\n{about}; x is a ratio to chatrpc's default\n\n{table(rounds)}\n")
     return 1 if failed else 0
 
 

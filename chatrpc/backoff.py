@@ -28,7 +28,7 @@ class Backoff(Generic[Address]):
         addresses: Sequence[Address],
         *,
         first: float = 0.1,
-        most: float = 1.0,
+        most: float = 0.5,
         random: Random | None = None,
     ) -> None:
         self._addresses = list(addresses)

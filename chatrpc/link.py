@@ -283,19 +283,13 @@ class Link:
         if standing.wary:
             self._consume(standing, first, tag=first + _WARY, prefetch=1)
         else:
-            self._consume(standing, first)
+            self._consume(standing, first, tag=first, prefetch=self._prefetch)
         for queue in others:
-            self._consume(standing, queue)
+            self._consume(standing, queue, tag=queue, prefetch=self._prefetch)
 
-    def _consume(
-        self, standing: _Standing, queue: str, *, tag: str = "", prefetch: int | None = None
-    ) -> None:
+    def _consume(self, standing: _Standing, queue: str, *, tag: str, prefetch: int) -> None:
         standing.transport.consume(
-            standing.reading,
-            queue,
-            tag=tag or queue,
-            prefetch=self._prefetch if prefetch is None else prefetch,
-            no_ack=not self._safe,
+            standing.reading, queue, tag=tag, prefetch=prefetch, no_ack=not self._safe
         )
 
     def _take_all(self, standing: _Standing) -> None:
@@ -306,8 +300,9 @@ class Link:
             try:
                 # Not under the same tag: RabbitMQ 3.10 ends a channel whose consumer comes
                 # back under the tag of one that it has ended with a message in hand.
-                standing.transport.cancel(standing.reading, queue + _WARY)
-                self._consume(standing, queue)
+                standing.transport.consume_anew(
+                    standing.reading, queue + _WARY, queue, tag=queue, prefetch=self._prefetch
+                )
             except RpcError as error:
                 log.info("%s", error)
                 standing.transport.abort()

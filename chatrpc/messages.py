@@ -13,6 +13,7 @@ client in any language can call in: jsonrpc.org/specification and an AMQP librar
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -76,7 +77,7 @@ def decode(body: bytes) -> Any:
     """Return the value of a JSON text.
 
     Raises:
-        Undecodable: it is too large, too deep, no UTF-8, no JSON, has NaN or a key twice.
+        Undecodable: it is too large, too deep, no UTF-8, no JSON, has NaN, 1e999 or a key twice.
     """
     if len(body) > LARGEST:
         raise Undecodable(f"the message has {len(body):,} bytes, the limit is {LARGEST:,}")
@@ -95,6 +96,13 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError(f"{digits[:20]} is beyond what a number can be")
+    return number
+
+
 def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
@@ -104,7 +112,9 @@ def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 # Made once: json.dumps and json.loads with options make one for every call.
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-_decode = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_no_key_twice).decode
+_decode = json.JSONDecoder(
+    parse_float=_finite, parse_constant=_no_constant, object_pairs_hook=_no_key_twice
+).decode
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 _PATIENCE = 60.0  # seconds for a request that names no deadline
 _AGAIN = 0.05  # seconds before a refused reply is sent again
-_SOON = 0.2  # seconds after which a slow request is no reason to take only one any more
+_SOON = 0.2  # seconds after which a slow first request may not hold up others
+_AT_LAST = 10.0  # seconds after which nobody looks any more whether it does
 _SUSPECT = 3  # a request that came back so often has perhaps killed who ran it
 _COMES_BACK = 2.0  # seconds that a client's own queue may be missing
 
@@ -216,7 +217,22 @@ class RpcServer:
             return
         if topology.returns(delivery.message.headers) < _SUSPECT:
             self._wary, self._proof = False, arrival
-            self._agenda.at(time.monotonic() + _SOON, link.trust)
+            now = time.monotonic()
+            self._agenda.at(now + _SOON, lambda: self._trust_if_others_wait(now + _AT_LAST))
+
+    def _trust_if_others_wait(self, at_last: float) -> None:
+        # Not before: while the first request is in hand, the broker would count us twice.
+        if (link := self._link) is None or self._proof is None:
+            return
+        now = time.monotonic()
+        try:
+            waiting, _ = link.look(topology.request_queue(self.service))
+        except RpcError:
+            waiting = 0
+        if waiting or now > at_last:
+            link.trust()
+        else:
+            self._agenda.at(now + _SOON, lambda: self._trust_if_others_wait(at_last))
 
     def settled(self, id: str, outcome: Outcome) -> None:
         """Learn what became of a reply's publish."""

@@ -93,7 +93,13 @@ class Node:
         env = self._environment(installed, self._ports())
         try:
             done = subprocess.run(
-                command, env=env, capture_output=True, text=True, timeout=timeout, check=False
+                command,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+                check=False,
             )
         except subprocess.TimeoutExpired:
             raise BrokerProblem(f"rabbitmqctl gave no answer within {timeout:g} s.") from None

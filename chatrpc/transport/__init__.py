@@ -22,6 +22,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 from amqpstorm.exception import AMQPError
+from pamqp import commands
 
 from .. import topology
 from ..errors import BrokerError, NoWorker
@@ -157,10 +158,19 @@ class Transport:
                 channel.basic.qos(prefetch)
             channel.basic.consume(queue=queue, consumer_tag=tag, no_ack=no_ack)
 
-    def cancel(self, channel: Channel, tag: str) -> None:
-        """End one consumer of a channel; what it has in hand can still be acknowledged."""
+    def consume_anew(
+        self, channel: Channel, old: str, queue: str, *, tag: str, prefetch: int
+    ) -> None:
+        """End the consumer ``old`` and have its queue's messages delivered as ``consume`` says.
+
+        In one go, so that the queue is not seen without a consumer. What the old one has
+        in hand can still be acknowledged.
+        """
         with translated(self.address):
-            channel.basic.cancel(tag)
+            channel.basic.qos(prefetch)
+            channel.write_frame(commands.Basic.Cancel(old, nowait=True))
+            channel.remove_consumer_tag(old)
+            channel.basic.consume(queue=queue, consumer_tag=tag)
 
     def stop_consuming(self, channel: Channel, *, timeout: float) -> None:
         """Have no more messages delivered to a channel; a broker that is silent is left."""

@@ -57,7 +57,7 @@ def test_constraints_are_names_and_versions_only_and_fit_the_ranges() -> None:
     pins = [line for line in lines if line and not line.startswith("#")]
     assert all(re.fullmatch(r"[A-Za-z0-9_.-]+==[A-Za-z0-9_.+!]+", pin) for pin in pins)
     pinned = dict(map(name_and_range, pins))
-    needed = wanted("app", "lab", "test")
+    needed = wanted("app", "bench", "lab", "test")
     assert set(needed) <= set(pinned)
     for name, bounds in needed.items():
         version = tuple(map(int, re.findall(r"\d+", pinned[name])))

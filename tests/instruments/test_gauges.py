@@ -36,12 +36,14 @@ def test_they_show_a_queue_that_fills_and_is_emptied(service: str, node: Node) -
         def hold() -> None:
             gate.wait(10)
 
+        server.method("quick")(lambda: None)
+
         with server:
             wait_until(lambda: gauges.samples[-1].consumers == 1)
             with RpcClient(service, timeout=10) as client:
-                futures = [client.submit("hold")]  # the first makes it take two at a time
-                wait_until(lambda: unacknowledged(service, node) == 1)
-                futures += [client.submit("hold") for _ in range(5)]
+                client.call("quick")  # before its first answer a server takes one at a time
+                time.sleep(0.2)
+                futures = [client.submit("hold") for _ in range(6)]
                 wait_until(lambda: gauges.samples[-1].waiting == 4)
                 assert unacknowledged(service, node) == 2
                 gate.set()
