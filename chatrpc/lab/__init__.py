@@ -6,6 +6,7 @@ nothing to those who do not ask for it.
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from .source import diff as diff
     from .wire import Wire as Wire
     from .workers import worker as worker
+
+# A lost link is told by the instruments; without a handler Python writes it into whatever cell
+# is running.
+logging.getLogger("chatrpc").addHandler(logging.NullHandler())
 
 # A module must not share the name of what it exports: importing it would hide the export.
 _HOME = {

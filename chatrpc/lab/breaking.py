@@ -175,7 +175,11 @@ class _Panel:
         threading.Thread(target=run, name="break-it", daemon=True).start()
 
     def _order(self) -> None:
-        self._drill.order(CUPS, wait=False)
+        try:
+            self._drill.order(CUPS, wait=False)
+        except LabProblem as problem:
+            self._watch.value = escape(str(problem))
+            return
         threading.Thread(target=self._follow, name="break-it-count", daemon=True).start()
 
     def _follow(self) -> None:

@@ -25,7 +25,6 @@ from .wire import Wire
 from .workers import Worker
 from .workers import worker as start_worker
 
-AT_ONCE = 4  # orders that are under way at a time
 GRACE = 0.5  # seconds after its deadline within which a call must have returned or raised
 
 _RAN = {Ran.NO: "it did not run", Ran.YES: "it ran", Ran.MAYBE: "nobody knows whether it ran"}
@@ -76,6 +75,7 @@ class Drill:
         server: the class that serves; it needs ``method``, ``start`` and ``close``.
         workers: how many processes serve at the beginning.
         timeout: seconds that a call may take.
+        at_once: how many orders are under way at a time; with one, a death costs one cup, always.
         service: its name; without one, a new one.
 
     Raises:
@@ -89,10 +89,12 @@ class Drill:
         *,
         workers: int = 2,
         timeout: float = 10.0,
+        at_once: int = 4,
         service: str | None = None,
     ) -> None:
         self.service = service or services.service("drill")
         self.timeout = timeout
+        self._at_once = at_once
         self.wire = Wire()
         self.workers: list[Worker] = []
         self.faults: list[Fault] = []
@@ -100,12 +102,13 @@ class Drill:
         self._client: Any = None
         self._lock = threading.Lock()
         self._next = 1
+        self._over = False
         self._begun: dict[int, float] = {}
         self._answered: set[int] = set()
         self._wrong = 0
         self._failed: Counter[str] = Counter()
         self._ended: set[int] = set()
-        self._crowd = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="drill")
+        self._crowd = ThreadPoolExecutor(at_once, thread_name_prefix="drill")
         book(self.service).unlink(missing_ok=True)
         for number in range(workers):
             self._hire(f"worker {number + 1}")
@@ -130,17 +133,22 @@ class Drill:
     # Ordering
 
     def order(self, cups: int = 20, *, wait: bool = True) -> Count:
-        """Order so many cups, four at a time, each once; return what became of all so far.
+        """Order so many cups, each once; return what became of all so far.
 
         With ``wait``, once each call has ended, or has hung past its deadline.
+
+        Raises:
+            LabProblem: the drill is over.
         """
+        if self._over:
+            raise LabProblem("This drill is over: make another.")
         with self._lock:
             numbers = range(self._next, self._next + cups)
             self._next += cups
         for number in numbers:
             self._crowd.submit(self._one, number)
         if wait:
-            rounds = -(-cups // AT_ONCE)
+            rounds = -(-cups // self._at_once)
             end = time.monotonic() + rounds * (self.timeout + GRACE) + 1.0
             while time.monotonic() < end and not self._settled(numbers):
                 time.sleep(0.02)
@@ -314,6 +322,7 @@ class Drill:
     def close(self) -> None:
         """Mend everything, and leave no worker, no thread and no wire; hung calls are left."""
         self.undo()
+        self._over = True
         self._crowd.shutdown(wait=False, cancel_futures=True)
         close = getattr(self._client, "close", None)
         if close is not None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..errors import BrokerError, NoWorker
+from ..errors import BrokerError, BrokerRefused, NoWorker
 from ..messages import Message
 from ..settings import Settings
 from ..topology import DIRECT_REPLY, Exchange, request_queue
@@ -270,7 +270,10 @@ class Firehose:
         return port_of(self._transport)
 
     def depths(self, queues: Collection[str]) -> dict[str, int | None]:
-        """Say how many messages wait in each of these queues now; None: there is no such queue."""
+        """Say how many messages wait in each of these queues now; None: there is no such queue.
+
+        Somebody's exclusive queue is left out: the broker tells nobody else of it.
+        """
         assert self._transport is not None
         found: dict[str, int | None] = {}
         for queue in queues:
@@ -278,7 +281,13 @@ class Firehose:
                 found[queue] = self._transport.look(queue)[0]
             except NoWorker:
                 found[queue] = None
+            except BrokerRefused:
+                continue
         return found
+
+    def missing(self, queues: Collection[str]) -> frozenset[str]:
+        """Say which of these queues do not exist now."""
+        return frozenset(q for q, depth in self.depths(queues).items() if depth is None)
 
     def _listen(self) -> None:
         try:

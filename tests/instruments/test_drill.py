@@ -53,16 +53,17 @@ def test_undisturbed_each_order_is_poured_and_answered_once(drill: Drill) -> Non
     ("point", "twice"), [("before work", 0), ("after work", 1), ("before ack", 1)]
 )
 def test_a_death_at_a_point_is_in_the_ledger_every_time(
-    drill: Drill, point: str, twice: int
+    service: str, point: str, twice: int
 ) -> None:
     """One more cup than orders, unless it died before the work; and every order is answered."""
-    victim = drill.worker
-    fault = drill.kill_at(point)
-    count = drill.order(8)
-    assert victim.wait().state is State.KILLED
-    assert (count.answered, count.lost, count.twice, count.poured) == (8, 0, twice, 8 + twice)
-    fault.undo()
-    assert victim.alive
+    with Drill(service=service, timeout=20, at_once=1) as drill:
+        victim = drill.worker
+        fault = drill.kill_at(point)
+        count = drill.order(8)
+        assert victim.wait().state is State.KILLED
+        assert (count.answered, count.lost, count.twice, count.poured) == (8, 0, twice, 8 + twice)
+        fault.undo()
+        assert victim.alive
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,6 @@ def test_a_death_at_a_point_is_in_the_ledger_every_time(
     [
         Drill.cut,
         Drill.reset,
-        Drill.delete_queue,
         Drill.late_replies,
         Drill.duplicate_replies,
         Drill.forge_replies,
@@ -98,6 +98,14 @@ def test_what_is_broken_costs_no_order_its_answer(
     drill.undo()
     assert drill.faults == []
     assert drill.wire.state == "passing"
+
+
+def test_after_a_deleted_queue_the_next_orders_are_answered(drill: Drill) -> None:
+    """What waited in it may be gone; what is ordered then finds the queue again."""
+    drill.order(4)
+    assert "was deleted" in drill.delete_queue().what
+    count = drill.order(8)
+    assert (count.answered, count.lost, count.hung) == (12, 0, 0)
 
 
 def test_a_forger_who_knows_the_id_is_believed(service: str) -> None:
@@ -207,7 +215,7 @@ def test_the_killed_broker_is_back_after_the_undo(drill: Drill) -> None:
     drill.order(2, wait=False)
     drill.undo()
     wait_until(lambda: not drill.ledger.waiting, 40)
-    assert drill.ledger.answered == 4
+    assert drill.ledger.answered == 4, drill.ledger.failed
 
 
 def test_no_cluster_and_no_worker_are_sentences(drill: Drill) -> None:
@@ -240,6 +248,8 @@ def test_nothing_is_left_of_a_drill(service: str) -> None:
         made.order(2)
         pids = [card.pid for card in made.workers]
     assert all(pids)
+    with pytest.raises(LabProblem, match="This drill is over"):
+        made.order(1)
     assert not any(card.alive for card in made.workers)
     assert not book(service).exists()
     wait_until(lambda: not (set(threading.enumerate()) - before))

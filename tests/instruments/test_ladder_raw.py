@@ -370,6 +370,14 @@ def test_a_message_that_is_gone_without_a_reader_is_missing(desk: Desk) -> None:
     )
 
 
+def test_somebodys_exclusive_queue_is_drawn_like_any_other(desk: Desk) -> None:
+    channel = desk.channel()
+    channel.queue.declare("mine-alone", exclusive=True)
+    with trace("mine-alone") as ladder:
+        channel.basic.publish("x", "mine-alone")
+    assert ladder.text.splitlines()[-1] == "#1  mine-alone ○ waits: nobody took it"
+
+
 def test_a_careless_caller_with_one_id_for_all_asks_several_questions(desk: Desk) -> None:
     for queue in ("kitchen", "answers"):
         desk.queue(queue)
