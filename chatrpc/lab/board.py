@@ -1,13 +1,14 @@
-"""The judge's board: one row a promise, as text, for a cell, and as marks for a file."""
+"""The judge's board: one row a promise, as text, as data for a file, and for a cell."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from html import escape
 from typing import Any
 
+from . import cell
+from .ladder import Ladder
 from .promises import Promise
 
 
@@ -18,6 +19,8 @@ class Result(Enum):
     BROKEN = "broken"
     NOT_JUDGED = "not judged"
     NOT_REACHED = "not reached"
+    WAITS = "waits"
+    ON_TRIAL = "on trial"
 
 
 SIGNS = {
@@ -25,27 +28,31 @@ SIGNS = {
     Result.BROKEN: "✗",
     Result.NOT_JUDGED: "-",
     Result.NOT_REACHED: "·",
-}
-COLOURS = {
-    Result.KEPT: "#1a7f37",
-    Result.BROKEN: "#cf222e",
-    Result.NOT_JUDGED: "#6e7781",
-    Result.NOT_REACHED: "#6e7781",
+    Result.WAITS: "…",
+    Result.ON_TRIAL: "▶",
 }
 
 
 @dataclass(frozen=True)
 class Row:
-    """One promise's line on the board; ``reason`` is one sentence, ``seconds`` what it took."""
+    """One promise's line on the board: ``reason`` is one sentence, ``seconds`` what it took.
+
+    ``ladder`` is what went over the wire of a promise that was broken, if it could be seen.
+    """
 
     promise: Promise
     result: Result
     reason: str = ""
     seconds: float = 0.0
+    ladder: Ladder | None = None
 
 
 class Report:
-    """The board: one row a promise. As text it holds no times, so it can be compared."""
+    """The board: one row a promise. As text it holds no times, so it can be compared.
+
+    ``own`` says whether client and server are not chatrpc's own, which stand in for one that
+    was left out. In a cell it shows itself.
+    """
 
     def __init__(
         self,
@@ -59,6 +66,7 @@ class Report:
         self.server = server
         self.rows = list(rows)
         self.own = own
+        self._shown_in: object = None
 
     @property
     def broken(self) -> list[str]:
@@ -71,18 +79,30 @@ class Report:
         return [row.promise.id for row in self.rows if row.result is Result.KEPT]
 
     @property
+    def ladders(self) -> Mapping[str, Ladder]:
+        """What went over the wire while a promise was broken, by its id."""
+        return {row.promise.id: row.ladder for row in self.rows if row.ladder is not None}
+
+    @property
+    def who(self) -> str:
+        """Whose classes these are."""
+        names = zip((self.client, self.server), self.own, strict=True)
+        client, server = (name if own else f"chatrpc's {name}" for name, own in names)
+        return f"{client} and {server}"
+
+    @property
     def verdict(self) -> str:
         """The board in one line."""
         reached = len(self.kept) + len(self.broken)
-        client, server = (
-            name if own else f"chatrpc's {name}"
-            for name, own in zip((self.client, self.server), self.own, strict=True)
-        )
-        return f"{client} and {server}: {len(self.kept)} of {reached} promises kept"
+        return f"{self.who}: {len(self.kept)} of {reached} promises kept"
 
     @property
     def text(self) -> str:
-        """The board for a terminal and for a comparison."""
+        """The board for a terminal and for a comparison, with the slightest hints."""
+        return self.told()
+
+    def told(self, hints: int = 1) -> str:
+        """Return the board as text, with so many hints for each promise that was broken."""
         lines = [self.verdict]
         for row in self.rows:
             named = f"{SIGNS[row.result]} {row.promise.id} {row.result.value:<11}"
@@ -93,7 +113,7 @@ class Report:
             if row.reason:
                 lines.append(f"      why:  {row.reason}")
             if row.result is Result.BROKEN:
-                lines.append(f"      hint: {row.promise.hint}")
+                lines += [f"      hint: {hint}" for hint in row.promise.hints[:hints]]
         return "\n".join(lines)
 
     @property
@@ -113,6 +133,7 @@ class Report:
                     "result": row.result.value,
                     "reason": row.reason,
                     "seconds": round(row.seconds, 2),
+                    "ladder": row.ladder.text.splitlines() if row.ladder else [],
                 }
                 for row in self.rows
             ],
@@ -120,33 +141,26 @@ class Report:
 
     @property
     def html(self) -> str:
-        """The board for a cell: sign, word and colour; the hint opens on a click."""
-        body = "".join(self._html_row(row) for row in self.rows)
-        return (
-            '<table style="border-collapse:collapse;text-align:left">'
-            f'<caption style="text-align:left;font-weight:600;padding:4px 0">'
-            f"{escape(self.verdict)}</caption>{body}</table>"
-        )
+        """The board for a cell, without what differs from run to run: its ladders."""
+        from .boardcard import html
 
-    def _html_row(self, row: Row) -> str:
-        cell = 'style="text-align:left;vertical-align:top;padding:3px 12px 3px 0"'
-        more = escape(row.promise.sentence)
-        if row.result is Result.NOT_REACHED:
-            more = f"lesson {escape(row.promise.lesson)}"
-        if row.reason:
-            more += f"<br><b>{escape(row.reason)}</b>"
-        if row.result is Result.BROKEN:
-            more += f"<details><summary>hint</summary>{escape(row.promise.hint)}</details>"
-        return (
-            f"<tr><th {cell}>{escape(row.promise.id)}</th>"
-            f'<td {cell}><span style="color:{COLOURS[row.result]};font-weight:600;'
-            f'white-space:nowrap">{SIGNS[row.result]} {row.result.value}</span></td>'
-            f"<td {cell}>{more}</td></tr>"
-        )
+        return html(self, ladders=False)
+
+    def show(self, *, live: bool = False) -> None:
+        """Show the board in this cell; if ``live``, with the ladders."""
+        from .boardcard import html
+
+        cell.show({"text/html": html(self, ladders=live), "text/plain": self.text})
+        self.is_shown()
+
+    def is_shown(self) -> None:
+        """Take it as shown in the cell that runs now, whose value need not show it again."""
+        self._shown_in = cell.number()
 
     def __repr__(self) -> str:
         """Return the board as text."""
         return self.text
 
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        return {"text/html": self.html, "text/plain": self.text}
+    def _ipython_display_(self) -> None:
+        if self._shown_in is None or self._shown_in != cell.number():
+            self.show(live=cell.is_live())

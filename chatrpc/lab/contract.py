@@ -26,8 +26,11 @@ from typing import Any
 
 from ..settings import Settings
 from .board import Report, Result, Row
+from .boardcard import LiveBoard
 from .carry import carry
+from .cell import is_live
 from .courtroom import Courtroom, Ended
+from .ears import HEARD, Ears
 from .firehose import connect
 from .hearing import is_client, is_server
 from .problem import LabProblem
@@ -57,13 +60,16 @@ def judge(
     seed: int = 0,
     url: str | None = None,
     spare: SpareBroker | None = None,
+    trace: bool = True,
 ) -> Report:
     """Put the classes to the promises, on the real broker; chatrpc's own stand in for one left out.
+
+    In a notebook the board is shown in the cell, verdict by verdict. It can be stopped there.
 
     ``upto`` is a lesson ("06" or 6): later promises are not reached. ``only`` names promises
     ("C01", or several). ``scale`` is how much of the long tests is done, 1 being all; ``seed``
     decides what they leave to chance. ``spare`` is a broker that may be killed, where several
-    boards share one.
+    boards share one. ``trace`` keeps the ladder of each promise that is broken.
 
     Raises:
         LabProblem: what was given is no client or server class, no lesson or no promise, or
@@ -76,7 +82,11 @@ def judge(
     terms = _terms(upto=upto, only=only, scale=scale, seed=seed)
     with _room(url) as (room, folder):
         pair = carry(client, folder), carry(server, folder)
-        return _board(room, pair, terms, spare=spare)
+        live = LiveBoard(_names(pair), _own(pair))
+        live.begin(terms.promises, [one for one in terms.promises if terms.reached(one)])
+        report = _board(room, pair, terms, spare=spare, tell=live.tell, trace=trace)
+        live.end(report)
+    return report
 
 
 def judge_file(
@@ -90,6 +100,7 @@ def judge_file(
     url: str | None = None,
     spare: SpareBroker | None = None,
     tell: Tell = lambda row: None,
+    trace: bool = True,
 ) -> Report:
     """Put the classes of a file to the promises; ``names`` says which, where it has several.
 
@@ -99,7 +110,7 @@ def judge_file(
     terms = _terms(upto=upto, only=only, scale=scale, seed=seed)
     with _room(url, str(path.parent)) as (room, folder):
         pair = load(room, folder, path, names)
-        return _board(room, pair, terms, spare=spare, tell=tell)
+        return _board(room, pair, terms, spare=spare, tell=tell, trace=trace)
 
 
 @dataclass(frozen=True)
@@ -176,30 +187,52 @@ def _board(
     *,
     spare: SpareBroker | None = None,
     tell: Tell = lambda row: None,
+    trace: bool = False,
 ) -> Report:
     """Put a pair of classes to each promise, one after the other."""
-    rows = []
+    rows: list[Row] = []
     with contextlib.ExitStack() as stack:
         if spare is None and any(p.spare and terms.reached(p) for p in terms.promises):
             spare = stack.enter_context(SpareBroker())
-        for promise in terms.promises:
-            if terms.reached(promise):
-                row = _judged(room, pair, promise, terms, spare)
-            else:
-                row = Row(promise, Result.NOT_REACHED)
-            tell(row)
-            rows.append(row)
-    (client_home, client), (server_home, server) = pair
-    return Report(client, server, rows, own=(_own(client_home), _own(server_home)))
+        ears = stack.enter_context(Ears(room.url if trace and terms.scale <= HEARD else None))
+        try:
+            for promise in terms.promises:
+                if not terms.reached(promise):
+                    rows.append(Row(promise, Result.NOT_REACHED))
+                    continue
+                tell(Row(promise, Result.ON_TRIAL))
+                rows.append(_judged(room, pair, promise, terms, spare, ears))
+                tell(rows[-1])
+        except KeyboardInterrupt:
+            if not is_live():
+                raise
+            left = [one for one in terms.promises if one not in {row.promise for row in rows}]
+            rows += [
+                Row(one, Result.NOT_JUDGED, "it was stopped")
+                if terms.reached(one)
+                else Row(one, Result.NOT_REACHED)
+                for one in left
+            ]
+    return Report(*_names(pair), rows, own=_own(pair))
 
 
-def _own(module: str) -> bool:
-    """Whether a judged class is not chatrpc's own, which stands in for one left out."""
-    return module.partition(".")[0] != "chatrpc"
+def _names(pair: Pair) -> tuple[str, str]:
+    return pair[0][1], pair[1][1]
+
+
+def _own(pair: Pair) -> tuple[bool, bool]:
+    """Whether client and server are not chatrpc's own, which stand in for one left out."""
+    client, server = (module.partition(".")[0] != "chatrpc" for module, _ in pair)
+    return client, server
 
 
 def _judged(
-    room: Courtroom, pair: Pair, promise: Promise, terms: _Terms, spare: SpareBroker | None
+    room: Courtroom,
+    pair: Pair,
+    promise: Promise,
+    terms: _Terms,
+    spare: SpareBroker | None,
+    ears: Ears,
 ) -> Row:
     """Put a pair of classes to one promise; it takes bounded time, whatever they do."""
     service = f"judge-{secrets.token_hex(6)}"
@@ -216,17 +249,20 @@ def _judged(
         "seed": terms.seed,
         "spare": _spare(promise, spare),
     }
+    ears.begin(service)
     try:
         told = room.ask(job, LOADING + seconds + CLEARING)
     except Ended as end:
         told = {"result": "broken", "reason": str(end), "took": 0.0}
     if "problem" in told:
         raise LabProblem(f"These classes cannot be judged: {told['problem']}.")
-    result = Result(told["result"])
+    result, ladder = Result(told["result"]), None
     if result is not Result.KEPT:
         room.close()  # who knows what still runs there
+        ladder = ears.ladder() if result is Result.BROKEN else None
         sweep(room.url, [service, *(f"{service}-{n}" for n in range(1, 10))])
-    return Row(promise, result, told["reason"], told["took"])
+    reason = re.sub(rf"{service}(-\d+)?", "judged", told["reason"])
+    return Row(promise, result, reason, told["took"], ladder)
 
 
 def _spare(promise: Promise, spare: SpareBroker | None) -> dict[str, str] | str:
@@ -256,7 +292,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (LabProblem, broker.BrokerProblem) as problem:
         sys.stderr.write(f"{problem}\n")
         return 2
-    sys.stdout.write(f"{report.text}\n")
+    sys.stdout.write(f"{report.told(options.hints)}\n")
     if out is not None:
         out.write_text(json.dumps(_marks(report, path, asked), indent=1, ensure_ascii=False) + "\n")
     return 1 if report.broken else 0
@@ -272,13 +308,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", metavar="IDS", help="judge only these promises: C01,C05")
     parser.add_argument("--scale", type=float, default=SCALE, help="1 is all that they say")
     parser.add_argument("--seed", type=int, default=0, help="decides what is left to chance (0)")
+    parser.add_argument("--hints", type=int, default=1, help="how many, from slight to plain (1)")
     parser.add_argument("--out", metavar="FILE", help="write the result there, as JSON")
     return parser
 
 
 def _progress(row: Row) -> None:
     """Show a person at a terminal that it goes on."""
-    if sys.stderr.isatty():
+    if row.result is not Result.ON_TRIAL and sys.stderr.isatty():
         sys.stderr.write(f"{row.promise.id} {row.result.value}\n")
 
 

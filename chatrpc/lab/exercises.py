@@ -1,10 +1,11 @@
-"""Exercise cards: not yet, passed and why, or what broke and a hint.
+"""Exercise cards: not yet, passed and why, or what broke and a hint; at last the solution.
 
     @lab.exercise("00.1")
     def hops():
         return ...
 
-The checks of a lesson are in ``chatrpc/lab/checks/lesson_NN.py``, for everybody to read.
+The checks of a lesson are in ``chatrpc/lab/checks/lesson_NN.py``, for everybody to read, and
+the solutions, each with its why, in ``notebooks/solutions``.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from enum import Enum
 from html import escape
 from importlib import import_module
 from typing import Any, TypeVar
+
+from .solutions import Solution, solution
 
 PATIENCE = 20.0  # seconds that a check may take
 
@@ -56,22 +59,28 @@ class Exercise:
 
 @dataclass(frozen=True)
 class Card:
-    """The outcome of one try."""
+    """The outcome of one try: ``plainer`` are the hints after this one, for who opens them."""
 
     id: str
     outcome: Outcome
     words: str
     hint: str = ""
+    plainer: tuple[str, ...] = ()
+    solution: Solution | None = None
 
     def __repr__(self) -> str:
         lines = [f"{self.id} {self.outcome.value}", *self.words.splitlines()]
         if self.hint:
             lines.append(f"hint: {self.hint}")
+        if self.solution and self.outcome is Outcome.BROKE and not self.plainer and not self.hint:
+            lines += ["solution:", *self.solution.why.splitlines(), ""]
+            lines += self.solution.code.splitlines()
         return "\n   ".join(lines)
 
     def _repr_html_(self) -> str:
         sign, colour = _LOOKS[self.outcome]
         hint = f"<div><i>Hint:</i> {escape(self.hint)}</div>" if self.hint else ""
+        hint += self._folds()
         return (
             '<div style="max-width:680px;margin:4px 0;padding:8px 14px;'
             f"border-left:5px solid {colour};"
@@ -79,6 +88,29 @@ class Card:
             f"<div><b>{sign} {escape(self.id)}</b> <b>{self.outcome.value}</b></div>"
             f'<div style="white-space:pre-wrap">{escape(self.words)}</div>{hint}</div>'
         )
+
+    def _folds(self) -> str:
+        """What opens on a click: the next plainer hint, in it the next, at last the solution."""
+        inner = ""
+        if self.solution is not None:
+            name = "the solution, and why" if self.outcome is Outcome.BROKE else "our solution"
+            why = f'<div style="white-space:pre-wrap">{escape(self.solution.why)}</div>'
+            code = (
+                '<pre style="margin:6px 0;padding:8px 12px;background-color:#ffffff;color:#1f2328;'
+                f'border:1px solid #d0d7de;overflow-x:auto">{escape(self.solution.code)}</pre>'
+            )
+            inner = _fold(name, why + code, "chatrpc-solution")
+        for hint in reversed(self.plainer):
+            inner = _fold("a plainer hint", f"{escape(hint)}{inner}", "chatrpc-hint")
+        return inner
+
+
+def _fold(summary: str, inner: str, name: str) -> str:
+    return (
+        f'<details class="{name}" style="padding-top:3px"><summary style="cursor:pointer;'
+        f'color:#57606a">{summary}</summary><div style="padding:3px 0 0 1em">{inner}</div>'
+        "</details>"
+    )
 
 
 _LOOKS = {
@@ -105,18 +137,25 @@ def exercise(id: str, **given: Any) -> Callable[[Answer], Answer]:
 
 def judge_answer(id: str, answer: Callable[..., Any], **given: Any) -> Card:
     """Check an answer and return its card."""
-    found = find(id)
+    try:
+        found = find(id)
+    except Exception as error:  # noqa: BLE001 - a mistake of ours is a card, too
+        told = f"{type(error).__name__}: {error}"
+        return Card(id, Outcome.BROKE, f"The checks of this lesson cannot be read: {told}")
     if found is None:
         return Card(id, Outcome.BROKE, f"There is no exercise {id}: look at its number.")
     verdict = _within(PATIENCE, lambda: found.check(answer, **given))
     if verdict is None:
         _tries.pop(id, None)
-        return Card(id, Outcome.PASSED, found.why)
+        return Card(id, Outcome.PASSED, found.why, solution=solution(id))
     if isinstance(verdict, NotYet):
         return Card(id, Outcome.NOT_YET, found.task)
     _tries[id] += 1
     words = str(verdict) if isinstance(verdict, Broken) else f"{type(verdict).__name__}: {verdict}"
-    return Card(id, Outcome.BROKE, words, _hint(found, _tries[id]))
+    hints, known = found.hints[_tries[id] - 1 :], solution(id)
+    if not hints and known is None:
+        hints = (f"The solution, and why, is in the folder solutions, under {id}.",)
+    return Card(id, Outcome.BROKE, words, "".join(hints[:1]), hints[1:], known)
 
 
 def find(id: str) -> Exercise | None:
@@ -126,7 +165,9 @@ def find(id: str) -> Exercise | None:
         return None
     try:
         module = import_module(f"{__package__}.checks.lesson_{lesson}")
-    except ModuleNotFoundError:
+    except ModuleNotFoundError as error:
+        if error.name != f"{__package__}.checks.lesson_{lesson}":
+            raise
         return None
     return next((one for one in module.EXERCISES if one.id == id), None)
 
@@ -142,12 +183,6 @@ def written(value: Any) -> Any:
     return value
 
 
-def _hint(exercise: Exercise, tries: int) -> str:
-    if tries <= len(exercise.hints):
-        return exercise.hints[tries - 1]
-    return f"The solution, and why, is in the folder solutions, under {exercise.id}."
-
-
 def _within(seconds: float, check: Callable[[], None]) -> BaseException | None:
     """Return what the check raised, or None; a check that hangs goes on in a daemon thread."""
     verdict: list[BaseException | None] = []
@@ -161,7 +196,10 @@ def _within(seconds: float, check: Callable[[], None]) -> BaseException | None:
 
     thread = threading.Thread(target=run, name="exercise-check", daemon=True)
     thread.start()
-    thread.join(seconds)
+    try:
+        thread.join(seconds)
+    except KeyboardInterrupt:
+        return Broken("It was stopped before it had an answer.")
     return verdict[0] if verdict else Broken(f"It was still running after {seconds:.0f} seconds.")
 
 

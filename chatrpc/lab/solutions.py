@@ -7,10 +7,42 @@ from __future__ import annotations
 
 import copy
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 EXERCISE = re.compile(r'^@lab\.exercise\("([0-9.]+)"', re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Solution:
+    """One solution: the ``why`` in words, and the ``code``."""
+
+    why: str
+    code: str
+
+
+def solution(id: str) -> Solution | None:
+    """Return an exercise's solution, from beside the notebook or from the kit; None if none is."""
+    lesson = id.partition(".")[0]
+    for folder in (Path.cwd(), Path(__file__).resolve().parents[2] / "notebooks"):
+        for file in sorted((folder / "solutions").glob(f"{lesson}_*.py")):
+            try:
+                found = solutions(folder / f"{file.stem}.ipynb").get(id)
+            except (OSError, ValueError):
+                continue
+            if found is not None:
+                return _told(found)
+    return None
+
+
+def _told(source: str) -> Solution:
+    """Part a solution into the comments above its code, and the code."""
+    lines = source.strip("\n").split("\n")
+    above = next((n for n, line in enumerate(lines) if not line.startswith("#")), len(lines))
+    why = " ".join(line.lstrip("# ").strip() for line in lines[:above])
+    code = "\n".join(re.sub(r"  # noqa\b.*$", "", line) for line in lines[above:])
+    return Solution(why, code.strip("\n"))
 
 
 def solutions(path: Path) -> dict[str, str]:

@@ -6,9 +6,11 @@ import ast
 import difflib
 import importlib.util
 import inspect
+import itertools
 import linecache
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from types import FunctionType
@@ -85,6 +87,50 @@ def module_source(module: str) -> str | None:
     return Path(spec.origin).read_text(encoding="utf-8")
 
 
+NEAR = 3
+"""Unchanged lines that are shown before and after a change; the rest of them is folded."""
+
+_LOOKS = {
+    "+": ("#dafbe1", "#116329", "#7ee2a0"),
+    "-": ("#ffebe9", "#82071e", "#ffb3ad"),
+}
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One line of a difference: "+", "-" or a space, and the places of letters that differ."""
+
+    sign: str
+    text: str
+    marks: frozenset[int] = frozenset()
+
+    def __str__(self) -> str:
+        return f"{self.sign} {self.text}".rstrip()
+
+    @property
+    def html(self) -> str:
+        """The line, escaped; its sign says what its colour says."""
+        if self.sign not in _LOOKS:
+            return f'<div style="white-space:pre">{escape(str(self)) or " "}</div>'
+        paper, ink, mark = _LOOKS[self.sign]
+        letters = "".join(
+            f'<span style="background-color:{mark};text-decoration:underline">{escape(text)}</span>'
+            if marked
+            else escape(text)
+            for marked, text in self._runs()
+        )
+        return (
+            f'<div style="white-space:pre;background-color:{paper};color:{ink}">'
+            f"{self.sign} {letters}</div>"
+        )
+
+    def _runs(self) -> Iterator[tuple[bool, str]]:
+        for marked, run in itertools.groupby(
+            enumerate(self.text), lambda letter: letter[0] in self.marks
+        ):
+            yield marked, "".join(letter for _, letter in run)
+
+
 class Difference:
     """The step from one version of a source to the next, line by line."""
 
@@ -95,11 +141,27 @@ class Difference:
     @property
     def lines(self) -> list[str]:
         """Return the lines, each led by "+ ", "- " or two spaces."""
-        return [
-            line.rstrip()
-            for line in difflib.Differ().compare(self._old, self._new)
-            if not line.startswith("?")
-        ]
+        return [str(line) for line in self._lines()]
+
+    def _lines(self) -> list[_Line]:
+        found: list[_Line] = []
+        for told in difflib.Differ().compare(self._old, self._new):
+            sign, text = told[0], told[2:].rstrip("\n")
+            if sign == "?":  # it points at letters of the line before
+                marks = frozenset(at for at, letter in enumerate(text) if letter != " ")
+                found[-1] = replace(found[-1], marks=marks)
+            else:
+                found.append(_Line(sign, text))
+        return found
+
+    def _parts(self) -> Iterator[tuple[bool, list[_Line]]]:
+        """Return the lines in runs, each with whether it is far from every change."""
+        lines = self._lines()
+        changed = [at for at, line in enumerate(lines) if line.sign != " "]
+        near = {at + by for at in changed for by in range(-NEAR, NEAR + 1)}
+        for far, run in itertools.groupby(enumerate(lines), lambda item: item[0] not in near):
+            some = [line for _, line in run]
+            yield far and len(some) > 1, some
 
     def __bool__(self) -> bool:
         return self._old != self._new
@@ -107,25 +169,35 @@ class Difference:
     def __repr__(self) -> str:
         if not self:
             return f"{self.names[0]} and {self.names[1]} are the same, line by line"
-        return "\n".join([f"- {self.names[0]}", f"+ {self.names[1]}", "", *self.lines])
+        told = [f"- {self.names[0]}", f"+ {self.names[1]}", ""]
+        for far, lines in self._parts():
+            told += [_same_lines(lines)] if far else map(str, lines)
+        return "\n".join(told)
 
     def _repr_html_(self) -> str:
         head = f"<div><b>{escape(self.names[0])}</b> → <b>{escape(self.names[1])}</b></div>"
         if not self:
             return f"<div>{escape(repr(self))}</div>"
-        looks = {
-            "+": "background-color:#dafbe1;color:#116329",
-            "-": "background-color:#ffebe9;color:#82071e",
-        }
-        rows = "".join(
-            f'<div style="{looks.get(line[:1], "")};white-space:pre">{escape(line) or " "}</div>'
-            for line in self.lines
-        )
+        rows = ""
+        for far, lines in self._parts():
+            inner = "".join(line.html for line in lines)
+            rows += (
+                '<details><summary style="cursor:pointer;color:#57606a">'
+                f"{_same_lines(lines)}</summary>{inner}</details>"
+                if far
+                else inner
+            )
         return (
-            '<div style="max-width:900px;overflow-x:auto;padding:8px 12px;border:1px solid #d0d7de;'
+            '<div class="chatrpc-diff" style="max-width:900px;overflow-x:auto;padding:8px 12px;'
+            "border:1px solid #d0d7de;border-radius:8px;"
             'background-color:#ffffff;color:#1f2328;line-height:1.4">'
-            f'{head}<div style="font-family:monospace;font-size:13px">{rows}</div></div>'
+            f'{head}<div style="font-family:monospace;font-size:.93em;min-width:max-content">'
+            f"{rows}</div></div>"
         )
+
+
+def _same_lines(lines: Sequence[_Line]) -> str:
+    return f"… {len(lines)} lines are the same"
 
 
 def diff(old: Any, new: Any) -> Difference:

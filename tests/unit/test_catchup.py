@@ -12,8 +12,10 @@ import pytest
 from chatrpc.cli import main
 from chatrpc.lab import sync
 from chatrpc.lab.catchup import catch_up
+from chatrpc.lab.cells import definitions
 from chatrpc.lab.problem import LabProblem
 from chatrpc.lab.solutions import solved
+from chatrpc.lab.source import module_source
 
 FIRST = """
 class RpcClient:
@@ -121,6 +123,16 @@ def test_from_the_package_alone(number: str, tmp_path: Path) -> None:
         n for n, v in loaded(whole).items() if getattr(v, "__module__", "") == "my_chatrpc"
     }
     assert {"RpcClient", "RpcServer", "Link"} <= ours
+
+
+def test_the_course_gives_each_name_to_one_thing() -> None:
+    """All that is taught ends in one file; two helpers of one name must be the same one."""
+    found: dict[str, set[str]] = {}
+    for module in {name.rpartition(".")[0] for name in sync.wanted(sync.TAUGHT)}:
+        for name, text in definitions([module_source(module) or ""]).items():
+            if not text.startswith(("import ", "from ")) and name != "log":
+                found.setdefault(name, set()).add(text.partition("  #")[0])
+    assert {name: texts for name, texts in found.items() if len(texts) > 1} == {}
 
 
 def test_a_lesson_that_saves_nothing_of_its_own(tmp_path: Path) -> None:

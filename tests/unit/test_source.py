@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
@@ -69,8 +71,37 @@ def test_the_difference_as_text_and_as_html(cell) -> None:
     assert "+         return n + 2" in step.lines
     assert "+ @keep" in step.lines
     assert "<b>Counts" not in step._repr_html_()
-    assert "&lt;b&gt;Counts" in step._repr_html_()
+    assert "&lt;b&gt;Counts" in re.sub("<[^>]+>", "", step._repr_html_())
     assert repr(step).startswith("- Counter, before\n+ Counter, now")
+
+
+def test_what_is_far_from_a_change_is_folded(cell) -> None:
+    """Three lines around each change are enough; the letters that differ are marked."""
+    body = "".join(f"    a{n} = {n}\n" for n in range(19)) + "    def f(self): ...\n"
+    old = cell("class Long:\n" + body)["Long"]
+    new = cell("class Long:\n" + body.replace("a10 = 10", "a10 = 11"))["Long"]
+    step = diff(old, new)
+    assert repr(step).splitlines()[3:] == [
+        "… 8 lines are the same",
+        *(f"      a{n} = {n}" for n in (7, 8, 9)),
+        "-     a10 = 10",
+        "+     a10 = 11",
+        *(f"      a{n} = {n}" for n in (11, 12, 13)),
+        "… 6 lines are the same",
+    ]
+    assert len(step.lines) == 22
+    html = step._repr_html_()
+    assert html.count("<details>") == 2
+    assert html.count('underline">') == 2
+    assert 'a10 = 1<span style="background-color:#7ee2a0;text-decoration:underline">1<' in html
+
+
+def test_a_class_of_a_notebook_beside_the_one_that_ships(cell) -> None:
+    shipped = source_of(Turn)
+    mine = cell(
+        "from chatrpc.lab.turns import *\nfrom typing import *\nimport threading\n" + shipped
+    )
+    assert not diff(mine["Turn"], Turn)
 
 
 def test_no_difference_is_said(cell) -> None:

@@ -26,8 +26,13 @@ CROWD = 60
 @promise(
     "C15",
     "08",
-    hint="Give the queue x-max-length and reject-publish, and ask its depth when it nacks; "
-    "measure a request before you send it.",
+    hints=(
+        "What happens to the message that is one too many, or far too large?",
+        "Give the queue x-max-length and reject-publish, and ask its depth when it nacks; "
+        "measure a request before you send it.",
+        "A nack while the queue is full is Busy, any other is sent again; a body over 1 MiB "
+        "raises TooLarge before it is published.",
+    ),
     seconds=15.0,
 )
 def refused_early(trial: Trial) -> None:
@@ -96,8 +101,13 @@ def _too_large(trial: Trial, client: Caller) -> None:
 @promise(
     "C17",
     "08",
-    hint="Reply only to a queue that carries the name of the user whom the broker verified, "
-    "to a server-named one (amq.gen-…) or to a direct one.",
+    hints=(
+        "May a stranger tell your worker to write into any queue?",
+        "Reply only to a queue that carries the name of the user whom the broker verified, to "
+        "a server-named one (amq.gen-…) or to a direct one.",
+        "Compare reply_to with the reply queues of message.user_id before the method runs; if "
+        "it fits none, reject the request.",
+    ),
 )
 def replies_go_home(trial: Trial) -> None:
     """No reply goes to a queue of another user or of a service; server-named and direct replies of

@@ -16,7 +16,12 @@ from .registry import echo, promise, ran
 @promise(
     "C01",
     "04",
-    hint="An answer can be empty: ask whether one came, not whether it is true.",
+    hints=(
+        "Which answers does your client take for no answer?",
+        "An answer can be empty: ask whether one came, not whether it is true.",
+        "Write `if answer is not None` nowhere: let a reply's arrival end the wait, and "
+        "return its result as it is.",
+    ),
 )
 def answers(trial: Trial) -> None:
     """A call returns its method's answer; an empty string, None, unicode and 64 KiB are answers."""
@@ -43,7 +48,11 @@ def answers(trial: Trial) -> None:
 @promise(
     "C02",
     "02",
-    hint="Whose queue do the replies go to? Give each client one of its own.",
+    hints=(
+        "Two clients ask at once: into which queue does each answer go, and who reads it?",
+        "Whose queue do the replies go to? Give each client one of its own.",
+        "Declare a queue under a name that no other client has, and put that name into reply_to.",
+    ),
 )
 def clients_apart(trial: Trial) -> None:
     """Two clients of one service never see each other's replies."""
@@ -84,7 +93,12 @@ def _alone(client: Caller, wanted: str) -> None:
 @promise(
     "C03",
     "03",
-    hint="Replies come in any order: keep a table from correlation id to waiting caller.",
+    hints=(
+        "If the second answer comes first, who gets it?",
+        "Replies come in any order: keep a table from correlation id to waiting caller.",
+        "Give each call a new id, put its caller into the table before you publish, and hand "
+        "each reply to the entry of its correlation id, whichever thread reads it.",
+    ),
     seconds=15.0,
 )
 def replies_find_their_callers(trial: Trial) -> None:
@@ -134,7 +148,12 @@ def replies_find_their_callers(trial: Trial) -> None:
 @promise(
     "C08",
     "04",
-    hint="Catch what the method raises, send its type and text as data, and go on.",
+    hints=(
+        "Where does the exception go that a method raises?",
+        "Catch what the method raises, send its type and text as data, and go on.",
+        "try: the method; except: reply with an error object that holds the type's name and "
+        "str(error), acknowledge, serve the next. The client raises RemoteError from it.",
+    ),
 )
 def method_raises(trial: Trial) -> None:
     """A method that raises: RemoteError with type and message, ran yes, no traceback; the server
@@ -159,7 +178,12 @@ def method_raises(trial: Trial) -> None:
 @promise(
     "C09",
     "04",
-    hint="Look the name up in a table of methods, and bind the parameters before the call.",
+    hints=(
+        "What does your server do with a name that it does not know?",
+        "Look the name up in a table of methods, and bind the parameters before the call.",
+        "Unknown: reply with code -32601. `inspect.signature(function).bind(...)` raises "
+        "TypeError for wrong parameters: reply with -32602, before anything has run.",
+    ),
 )
 def wrong_calls(trial: Trial) -> None:
     """Unknown method, bad parameters: the JSON-RPC error, ran no."""

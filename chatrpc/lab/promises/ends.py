@@ -19,7 +19,12 @@ from .registry import echo, promise, timed
 @promise(
     "C16",
     "09",
-    hint="Let the first connection fail at once; dial again only one that once stood.",
+    hints=(
+        "Your first connection is refused: does it help to try again?",
+        "Let the first connection fail at once; dial again only one that once stood.",
+        "Raise BrokerRefused from the constructor, with user, host and port in its text, and "
+        "never the address as it was given: the password stands in it.",
+    ),
     seconds=15.0,
     spare=True,
 )
@@ -67,7 +72,12 @@ def _is_refused(trial: Trial, what: str, url: str) -> None:
 @promise(
     "C18",
     "07",
-    hint="close() tells every waiting caller, ends the threads, and deletes the reply queue.",
+    hints=(
+        "Who still waits, runs or is connected after your close()?",
+        "close() tells every waiting caller, ends the threads, and deletes the reply queue.",
+        "Set a flag, end each call in the table with ClientClosed, close the connection, join "
+        "the threads with a limit; delete the reply queue while the channel still stands.",
+    ),
 )
 def closes(trial: Trial) -> None:
     """close() returns within 2 s; pending calls end at once; no thread, socket or reply queue is

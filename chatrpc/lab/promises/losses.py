@@ -17,7 +17,13 @@ from .registry import later, promise
 @promise(
     "C12",
     "09",
-    hint="Dial again by yourself, and send again what the broker has not confirmed.",
+    hints=(
+        "The wire is cut: who dials again, and what about the call that was under way?",
+        "Dial again by yourself, and send again what the broker has not confirmed.",
+        "Publish with confirms, keep what is unconfirmed, send it again under the same id "
+        "after the next dial. Watch the heartbeat, so that a stalled wire is noticed before "
+        "the deadline.",
+    ),
     seconds=20.0,
 )
 def connection_lost(trial: Trial) -> None:
@@ -72,8 +78,13 @@ SETTLED = 3.0
 @promise(
     "C13",
     "09",
-    hint="Declare everything again after each dial, write requests and replies to disk, and "
-    "acknowledge a request only when the broker has its reply.",
+    hints=(
+        "What is left of your queues and messages when the broker has restarted?",
+        "Declare everything again after each dial, write requests and replies to disk, and "
+        "acknowledge a request only when the broker has its reply.",
+        "Durable queues, delivery mode 2 for both kinds of message, a durable reply queue "
+        "with x-expires instead of an exclusive one; confirm the reply, then ack the request.",
+    ),
     seconds=90.0,
     spare=True,
 )

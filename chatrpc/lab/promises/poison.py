@@ -65,8 +65,14 @@ INNOCENTS = 12
 @promise(
     "C14",
     "08",
-    hint="Reject what you cannot read, without requeue; give the queue a delivery limit and a "
-    "dead-letter exchange that lets the merely expired go.",
+    hints=(
+        "How often may one message kill a worker, and who else pays for it?",
+        "Reject what you cannot read, without requeue; give the queue a delivery limit and a "
+        "dead-letter exchange that lets the merely expired go.",
+        "A quorum queue with x-delivery-limit and x-dead-letter-exchange; basic.reject with "
+        "requeue=False for what cannot be decoded; a small prefetch, so that few neighbours "
+        "share a crash.",
+    ),
     seconds=40.0,
 )
 def poison_is_put_away(trial: Trial) -> None:

@@ -15,12 +15,12 @@ from ..trial import Trial, check
 
 @dataclass(frozen=True)
 class Promise:
-    """One promise: its id, the lesson that reaches it, its sentence, a hint, and its test."""
+    """One promise: its id, its lesson, its sentence, hints from slight to plain, and its test."""
 
     id: str
     lesson: str
     sentence: str
-    hint: str
+    hints: tuple[str, ...]
     seconds: float
     test: Callable[[Trial], None]
     scales: bool = False
@@ -34,7 +34,7 @@ def promise(
     id: str,
     lesson: str,
     *,
-    hint: str,
+    hints: tuple[str, ...],
     seconds: float = 8.0,
     scales: bool = False,
     spare: bool = False,
@@ -42,6 +42,7 @@ def promise(
     """Register a test.
 
     Args:
+        hints: from the slightest to the plainest.
         seconds: how long it may take at scale 0.01.
         scales: whether it takes longer with a larger scale.
         spare: whether it wants a broker that may be killed.
@@ -49,7 +50,7 @@ def promise(
 
     def register(test: Callable[[Trial], None]) -> Callable[[Trial], None]:
         sentence = " ".join((test.__doc__ or "").split()).rstrip(".")
-        registered[id] = Promise(id, lesson, sentence, hint, seconds, test, scales, spare)
+        registered[id] = Promise(id, lesson, sentence, hints, seconds, test, scales, spare)
         return test
 
     return register

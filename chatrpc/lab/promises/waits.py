@@ -17,7 +17,12 @@ from .registry import echo, later, promise, ran, timed
 @promise(
     "C04",
     "05",
-    hint="Publish with mandatory, and ask the queue how many consumers it has.",
+    hints=(
+        "The broker knows whether there is such a queue, and who reads it: do you ask?",
+        "Publish with mandatory, and ask the queue how many consumers it has.",
+        "A returned message (312, no route) ends its call with NoWorker; at the deadline a "
+        "passive declare says consumer_count, and 0 belongs into the timeout's words.",
+    ),
 )
 def nobody_there(trial: Trial) -> None:
     """No such queue: NoWorker within 0.1 s, ran no; a queue without workers: the call waits for
@@ -47,7 +52,12 @@ BYTES = 250
 @promise(
     "C05",
     "05",
-    hint="Every wait needs an end, and a table entry leaves in a finally.",
+    hints=(
+        "What ends the wait if nothing ever comes, and what is still in your table then?",
+        "Every wait needs an end, and a table entry leaves in a finally.",
+        "Wait with a timeout, raise CallTimeout when it is over, and take the entry out in "
+        "`finally:`.",
+    ),
     seconds=15.0,
 )
 def no_answer(trial: Trial) -> None:
@@ -99,7 +109,12 @@ def no_answer(trial: Trial) -> None:
 @promise(
     "C06",
     "05",
-    hint="A reply whose call has gone is dropped: take the entry out of the table first.",
+    hints=(
+        "Whose is a reply that comes when its call is over?",
+        "A reply whose call has gone is dropped: take the entry out of the table first.",
+        "`call = table.pop(id, None)`: if it is None, acknowledge the reply and do nothing "
+        "else. Never end a future that is ended.",
+    ),
 )
 def late_reply(trial: Trial) -> None:
     """A late reply never answers another call and never disturbs the client."""
@@ -124,7 +139,12 @@ def late_reply(trial: Trial) -> None:
 @promise(
     "C07",
     "05",
-    hint="Send the deadline along, and look at it before the work begins.",
+    hints=(
+        "How does the worker know that nobody waits any more?",
+        "Send the deadline along, and look at it before the work begins.",
+        "Carry the milliseconds that are left in the message; the worker counts them from its "
+        "arrival, and drops the request when they are over.",
+    ),
     seconds=10.0,
 )
 def too_late_to_begin(trial: Trial) -> None:

@@ -34,7 +34,12 @@ time.sleep(60)
 @promise(
     "C10",
     "06",
-    hint="Acknowledge after the work, never before; the broker then hands it to another.",
+    hints=(
+        "When may the broker forget a request?",
+        "Acknowledge after the work, never before; the broker then hands it to another.",
+        "Consume without no_ack, and ack when the reply is out. The delivery's `redelivered` "
+        "goes into the Request that the method may ask for.",
+    ),
     seconds=20.0,
 )
 def worker_killed(trial: Trial) -> None:
@@ -65,7 +70,12 @@ def _kill_first(log: Path) -> None:
 @promise(
     "C11",
     "06",
-    hint="Remember each answer under its message's id; a second delivery gets it from there.",
+    hints=(
+        "How can a server know that it has seen this request before?",
+        "Remember each answer under its message's id; a second delivery gets it from there.",
+        'Keep id → answer, also id → "still running": the second delivery waits for the first '
+        "one's answer. Into the key go message id, reply queue and a digest of the body.",
+    ),
 )
 def delivered_twice(trial: Trial) -> None:
     """The same request delivered twice to one server process runs once and is answered twice, also
