@@ -24,7 +24,8 @@ from .transport import Channel, Delivery, Transport
 
 log = logging.getLogger("chatrpc.link")
 
-_WARY = "/wary"  # what the tag of a consumer that takes one at a time ends with
+WARY = "/wary"
+"""What the tag of a consumer that takes one delivery at a time ends with."""
 
 _NACKS_IN_A_ROW = 3
 """After so many the connection is given up: a channel can be nacked for good."""
@@ -281,7 +282,7 @@ class Link:
         self._generation, self._standing, self._nacks = generation, standing, 0
         first, *others = self._queues
         if standing.wary:
-            self._consume(standing, first, tag=first + _WARY, prefetch=1)
+            self._consume(standing, first, tag=first + WARY, prefetch=1)
         else:
             self._consume(standing, first, tag=first, prefetch=self._prefetch)
         for queue in others:
@@ -301,7 +302,7 @@ class Link:
                 # Not under the same tag: RabbitMQ 3.10 ends a channel whose consumer comes
                 # back under the tag of one that it has ended with a message in hand.
                 standing.transport.consume_anew(
-                    standing.reading, queue + _WARY, queue, tag=queue, prefetch=self._prefetch
+                    standing.reading, queue + WARY, queue, tag=queue, prefetch=self._prefetch
                 )
             except RpcError as error:
                 log.info("%s", error)

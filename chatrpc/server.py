@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 import signal
@@ -10,19 +9,20 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import Any, TypeVar, overload
 
 from . import topology
 from .agenda import Agenda
 from .answers import Answers, Seen
+from .caution import Caution
 from .confirms import Outcome
 from .crew import Crew
 from .errors import InvalidRequest, RpcError
 from .link import Arrival, Link
 from .messages import Message, Reply, Request, Undecodable, key
 from .methods import Handler, Methods
+from .replies import Replies
 from .settings import Settings
 
 log = logging.getLogger("chatrpc.server")
@@ -30,27 +30,6 @@ log = logging.getLogger("chatrpc.server")
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _PATIENCE = 60.0  # seconds for a request that names no deadline
-_AGAIN = 0.05  # seconds before a refused reply is sent again
-_SOON = 0.2  # seconds after which a slow first request may not hold up others
-_AT_LAST = 10.0  # seconds after which nobody looks any more whether it does
-_SUSPECT = 3  # a request that came back so often has perhaps killed who ran it
-_COMES_BACK = 2.0  # seconds that a client's own queue may be missing
-
-
-@dataclass(slots=True)
-class _Owed:
-    """A reply on its way, and the request that is done with when the broker has it."""
-
-    arrival: Arrival
-    message: Message
-    queue: str
-    until: float
-    done: Callable[[Arrival], None]
-
-    @property
-    def ours(self) -> bool:
-        """Whether it goes to a client of this kit, whose queue comes back if it is lost."""
-        return self.queue.startswith(topology.REPLIES)
 
 
 class RpcServer:
@@ -81,12 +60,6 @@ class RpcServer:
         self._handler = Handler(self.methods, self.name)
         self._threads_wanted = threads
         self._answers: Answers[tuple[Arrival, float]] = Answers()  # with when its asker gives up
-        self._numbers = itertools.count(1)
-        self._owed: dict[str, _Owed] = {}
-        self._missing: dict[str, float] = {}  # clients' queues that are not there, since when
-        self._all_told = threading.Event()  # while it closes: whether nothing is owed any more
-        self._closing, self._wary = False, True
-        self._proof: Arrival | None = None  # the first request that was not suspect
         self._link: Link | None = None
 
     @overload
@@ -116,7 +89,6 @@ class RpcServer:
         """
         if self._link is not None:
             raise RuntimeError("the server serves already")
-        self._closing, self._wary = False, True
         name = f"chatrpc-server-{self.service}"
         self._crew = Crew(self._work, threads=self._threads_wanted, name=name)
         self._agenda = Agenda(f"{name}-agenda")
@@ -135,6 +107,8 @@ class RpcServer:
             named_by="message_id",
         )
         self._link = link
+        self._replies = Replies(link, self._agenda, name=self.name)
+        self._caution = Caution(link, self._agenda, queue=topology.request_queue(self.service))
         try:
             link.open()
         except RpcError:
@@ -181,12 +155,9 @@ class RpcServer:
         if link is None:
             return
         end = time.monotonic() + drain
-        self._closing = True
         link.stop_reading()
         self._crew.close(max(0.0, end - time.monotonic()))
-        self._all_told.clear()
-        if self._owed:
-            self._all_told.wait(max(0.0, end - time.monotonic()))
+        self._replies.drain(max(0.0, end - time.monotonic()))
         link.close()
         self._agenda.close()
         self._link = None
@@ -205,64 +176,12 @@ class RpcServer:
 
     def delivered(self, arrival: Arrival) -> None:
         """Take a request from the link."""
-        if self._wary:
-            self._judge(arrival)
+        self._caution.came(arrival)
         self._crew.put(arrival)  # what is dropped is not acknowledged: another worker gets it
-
-    def _judge(self, arrival: Arrival) -> None:
-        # A fresh server may be the successor of one that a request has killed. As long as
-        # what comes is suspect it takes one at a time, so that nothing else dies with it.
-        link, delivery = self._link, arrival.delivery
-        if link is None or delivery.problem or delivery.consumer == self._fast_queue:
-            return
-        if topology.returns(delivery.message.headers) < _SUSPECT:
-            self._wary, self._proof = False, arrival
-            now = time.monotonic()
-            self._agenda.at(now + _SOON, lambda: self._trust_if_others_wait(now + _AT_LAST))
-
-    def _trust_if_others_wait(self, at_last: float) -> None:
-        # Not before: while the first request is in hand, the broker would count us twice.
-        if (link := self._link) is None or self._proof is None:
-            return
-        now = time.monotonic()
-        try:
-            waiting, _ = link.look(topology.request_queue(self.service))
-        except RpcError:
-            waiting = 0
-        if waiting or now > at_last:
-            link.trust()
-        else:
-            self._agenda.at(now + _SOON, lambda: self._trust_if_others_wait(at_last))
 
     def settled(self, id: str, outcome: Outcome) -> None:
         """Learn what became of a reply's publish."""
-        owed = self._owed.get(id)
-        if owed is None:
-            return
-        now = time.monotonic()
-        if outcome is Outcome.NACKED and owed.ours and self._link is not None:
-            self._link.nacked()  # a stranger's queue may be full, one of ours is not
-        refused = outcome is Outcome.NACKED or (
-            outcome is Outcome.RETURNED and self._may_come_back(owed.queue, now)
-        )
-        if refused and now < owed.until:
-            self._agenda.at(now + _AGAIN, lambda: self._again(id, owed))
-            return
-        if outcome is Outcome.CONFIRMED and self._missing:
-            self._missing.pop(owed.queue, None)
-        if outcome is not Outcome.LOST:
-            owed.done(owed.arrival)
-            if owed.arrival is self._proof and self._link is not None:
-                self._proof = None
-                self._agenda.soon(self._link.trust)
-        self._settle(id)
-
-    def _may_come_back(self, queue: str, now: float) -> bool:
-        # A client whose queue was deleted declares it again; one that is gone does not, and
-        # its replies must not hold up the others' for long.
-        if len(self._missing) > 1000:
-            self._missing.clear()
-        return now - self._missing.setdefault(queue, now) < _COMES_BACK
+        self._replies.settled(id, outcome)
 
     def up(self, *, emptied: bool) -> None:
         """Have nothing to do: the broker delivers again what was not acknowledged."""
@@ -297,12 +216,12 @@ class RpcServer:
                 patience=_PATIENCE,
             )
         except InvalidRequest as error:
-            done = link.reject if isinstance(error, Undecodable) else link.ack
+            done = link.reject if isinstance(error, Undecodable) else self._done
             reply = Reply.error(None, error, worker=self.name)
             self._reply(arrival, reply, until=now + _PATIENCE, done=done)
             return
         if request.deadline.passed(now):
-            link.ack(arrival)
+            self._done(arrival)
         elif delivery.consumer == self._fast_queue:
             self._answer_fast(link, arrival, request)
         else:
@@ -336,14 +255,18 @@ class RpcServer:
         until: float,
         done: Callable[[Arrival], None] | None = None,
     ) -> None:
-        if (link := self._link) is None:
-            return
-        id = f"{self.name}-{next(self._numbers)}"
-        message, queue = self._message(arrival, reply, until), arrival.delivery.message.reply_to
-        message.message_id = id
-        owed = _Owed(arrival, message, queue, until, done or link.ack)
-        self._owed[id] = owed
-        self._again(id, owed)
+        self._replies.send(
+            self._message(arrival, reply, until),
+            queue=arrival.delivery.message.reply_to,
+            until=until,
+            arrival=arrival,
+            done=done or self._done,
+        )
+
+    def _done(self, arrival: Arrival) -> None:
+        if (link := self._link) is not None:
+            link.ack(arrival)
+            self._caution.done(arrival)
 
     @staticmethod
     def _message(arrival: Arrival, reply: Reply, until: float) -> Message:
@@ -355,15 +278,3 @@ class RpcServer:
             expiration=max(1, int((until - time.monotonic()) * 1000)),
             headers=reply.headers(),
         )
-
-    def _again(self, id: str, owed: _Owed) -> None:
-        link = self._link
-        if link is None or not link.publish(
-            id, owed.message, exchange="", key=owed.queue, mandatory=owed.ours
-        ):
-            self._settle(id)
-
-    def _settle(self, id: str) -> None:
-        self._owed.pop(id, None)
-        if self._closing and not self._owed:
-            self._all_told.set()

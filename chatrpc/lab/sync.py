@@ -42,6 +42,8 @@ TAUGHT = {
     "chatrpc.crew": "09",
     "chatrpc.calls": "09",
     "chatrpc.outbox": "09",
+    "chatrpc.replies": "09",
+    "chatrpc.caution": "09",
     "chatrpc.link": "09",
     "chatrpc.client": "09",
     "chatrpc.server": "09",

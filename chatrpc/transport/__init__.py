@@ -22,7 +22,6 @@ import threading
 from collections.abc import Callable, Iterator
 
 from amqpstorm.exception import AMQPError
-from pamqp import commands
 
 from .. import topology
 from ..errors import BrokerError, NoWorker
@@ -168,8 +167,7 @@ class Transport:
         """
         with translated(self.address):
             channel.basic.qos(prefetch)
-            channel.write_frame(commands.Basic.Cancel(old, nowait=True))
-            channel.remove_consumer_tag(old)
+            channel.cancel_unasked(old)
             channel.basic.consume(queue=queue, consumer_tag=tag)
 
     def stop_consuming(self, channel: Channel, *, timeout: float) -> None:

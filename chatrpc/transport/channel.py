@@ -127,6 +127,11 @@ class Channel(StormChannel):
         self._writer.add(frames.reject(self._channel_id, tag))
         self._writer.flush()
 
+    def cancel_unasked(self, tag: str) -> None:
+        """End a consumer without waiting for the broker's word."""
+        self.write_frame(commands.Basic.Cancel(tag, nowait=True))
+        self.remove_consumer_tag(tag)
+
     def lost(self) -> list[str]:
         """End the channel; return the ids of all publishes that the broker has not spoken of."""
         with self._order:

@@ -142,6 +142,7 @@ def test_an_own_definition_counts_more_than_an_import(file: Path, cell: Cell) ->
     module = loaded(file)
     assert module["RpcClient"].table.own
     assert "from chatrpc import CallTimeout, RpcServer\n" in file.read_text()
+    assert "email" not in file.read_text()
 
 
 def test_a_shared_word_is_chatrpcs_own(file: Path, cell: Cell) -> None:
@@ -216,7 +217,11 @@ def test_written_whole_or_not_at_all(
             lab.save(mine)
     assert file.read_text() == MINE
     assert list(file.parent.iterdir()) == [file]
+    reader = file.with_name("reader.py")
+    os.link(file, reader)  # as one who has the old file open
     lab.save(mine)
+    assert reader.read_text() == MINE
+    assert file.read_text() != MINE
     assert file.stat().st_mode & 0o777 == 0o640
 
 
