@@ -36,6 +36,22 @@ LOOKS = {  # sign, colour, dash, width
     "in hand": ("┅┅", HELD, "3 4", 3),
     "workers listening": ("╍╍", CONSUMERS, "10 5", 3),
 }
+# In a live page the colours follow the theme: name, light, dark.
+THEME = {
+    INK: ("ink", "#e6edf3"),
+    PAPER: ("paper", "#161b22"),
+    LINE: ("line", "#57606a"),
+    WAITING: ("waiting", "#f0b429"),
+    HELD: ("held", "#79b8ff"),
+    CONSUMERS: ("consumers", "#56d364"),
+}
+STYLE = (
+    "<style>.chatrpc-gauges{"
+    + "".join(f"--gauges-{name}:{light};" for light, (name, _) in THEME.items())
+    + "}[data-jp-theme-light=false] .chatrpc-gauges{"
+    + "".join(f"--gauges-{name}:{dark};" for name, dark in THEME.values())
+    + "}</style>"
+)
 BAR = 24  # pixels of a worker's bar
 GLANCE = 0.3  # seconds between two drawings of a live plot
 
@@ -118,7 +134,7 @@ class Gauges:
                 self._firehose.__exit__(None, None, None)
                 self._firehose = None
             if self._face is not None:
-                self._face.value = self.svg
+                self._face.value = self._live
 
     def _hop(self, hop: Hop) -> None:
         id = hop.correlation_id or hop.message_id
@@ -148,7 +164,7 @@ class Gauges:
             held = len(self._held) if self._firehose is not None else None
             self.samples.append(Sample(time.monotonic() - start, waiting, consumers, held))
             if self._face is not None and time.monotonic() - drawn > GLANCE:
-                drawn, self._face.value = time.monotonic(), self.svg
+                drawn, self._face.value = time.monotonic(), self._live
             if self._ended.wait(self.every):
                 break
         if transport is not None:
@@ -177,10 +193,17 @@ class Gauges:
         import ipywidgets as widgets  # type: ignore[import-untyped]
 
         self._face = self._face or widgets.HTML()
-        self._face.value = self.svg
+        self._face.value = self._live
         self._face.add_class("chatrpc-gauges")
         bundle = dict(self._face._repr_mimebundle_())
         return {**bundle, "image/svg+xml": self.svg, "text/plain": repr(self)}
+
+    @property
+    def _live(self) -> str:
+        drawn = self.svg
+        for colour, (name, _) in THEME.items():
+            drawn = drawn.replace(colour, f"var(--gauges-{name})")
+        return STYLE + drawn
 
     @property
     def svg(self) -> str:

@@ -159,6 +159,9 @@ def test_the_instruments_live(jupyter: str, page: Page) -> None:  # noqa: F811
     page.evaluate(DARK.replace("Dark", "Light"))
     page.wait_for_selector("[data-jp-theme-light=true]", state="attached")
     for box in page.locator(".chatrpc-ladder").all():
-        inside = box.evaluate("e => e.scrollWidth <= e.clientWidth + 1")
-        assert inside
+        assert box.evaluate("e => e.getBoundingClientRect().right <= window.innerWidth")
+        assert box.evaluate("e => getComputedStyle(e).overflowX") == "auto"
+    worker = whole.locator("text", has_text=re.compile("^worker 1$"))
+    worker.scroll_into_view_if_needed()
+    expect(worker).to_be_in_viewport()
     shoot(page, "projector")
