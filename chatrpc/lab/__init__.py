@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .drill import Drill as Drill
     from .exercises import exercise as exercise
     from .gauges import Gauges as Gauges
+    from .glances import Moments as Moments
     from .ladder import trace as trace
     from .listings import listing as listing
     from .page import chat_page as chat_page
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from .points import point as point
     from .pressure import load as load
     from .saving import save as save
+    from .services import queue as queue
     from .services import service as service
     from .silence import silences as silences
     from .source import diff as diff
@@ -49,6 +51,7 @@ _HOME = {
     "Coffee": "coffee",
     "Drill": "drill",
     "Gauges": "gauges",
+    "Moments": "glances",
     "Wire": "wire",
     "beside": "panel",
     "browser": "pages",
@@ -61,6 +64,7 @@ _HOME = {
     "listing": "listings",
     "load": "pressure",
     "point": "points",
+    "queue": "services",
     "save": "saving",
     "service": "services",
     "silences": "silence",
@@ -77,6 +81,7 @@ __all__ = [
     "Cups",
     "Drill",
     "Gauges",
+    "Moments",
     "Wire",
     "beside",
     "browser",
@@ -90,6 +95,7 @@ __all__ = [
     "listing",
     "load",
     "point",
+    "queue",
     "save",
     "service",
     "silences",
