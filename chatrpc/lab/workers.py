@@ -336,7 +336,10 @@ class Worker:
             start_new_session=True,  # the kernel's own interrupt must not reach it
         )
         threading.Thread(
-            target=self._watch, args=(self._process,), name=f"watch-{self.name}", daemon=True
+            target=self._watch,
+            args=(self._process, self._folder),
+            name=f"watch-{self.name}",
+            daemon=True,
         ).start()
 
     def _environment(self) -> dict[str, str]:
@@ -345,7 +348,7 @@ class Worker:
             own["CHATRPC_LEDGER"] = str(path)
         return own | self._more
 
-    def _watch(self, process: subprocess.Popen[bytes]) -> None:
+    def _watch(self, process: subprocess.Popen[bytes], folder: Path) -> None:
         while True:
             try:
                 process.wait(GLANCE)
@@ -353,6 +356,8 @@ class Worker:
             except subprocess.TimeoutExpired:
                 if process is self._process and self.state is State.ALIVE:
                     self._draw()
+        # Now, and not with the kernel: that may be killed. What the tally said stays in memory.
+        shutil.rmtree(folder, ignore_errors=True)
         with self._lock:
             if process is self._process and self.state is State.ALIVE:
                 shot = process.returncode == -signal.SIGKILL and self._point

@@ -395,6 +395,20 @@ class TestTheLinkHeals:
         assert future.result(5)[0] == "cup"
         assert ran == ["cup"]
 
+    def test_what_a_fresh_server_gets_is_new(self, client, url, service):
+        for _ in range(5):
+            server = RpcServer(service, url=url)
+
+            @server.method
+            def again(request: Request):
+                return request.redelivered
+
+            with server:
+                one_by_one = [client.call("again") for _ in range(6)]
+                at_once = [client.submit("again") for _ in range(20)]
+                assert not any(one_by_one)
+                assert not any(future.result() for future in at_once)
+
     def test_a_deleted_queue_is_declared_again(self, server, client, raw, service):
         assert client.call("echo", 0) == 0
         raw.queue.delete(topology.request_queue(service))
