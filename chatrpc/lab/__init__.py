@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from .drill import Drill as Drill
     from .exercises import exercise as exercise
     from .gauges import Gauges as Gauges
+    from .glances import Moments as Moments
     from .ladder import trace as trace
     from .page import chat_page as chat_page
     from .panel import ChatPanel as ChatPanel
     from .panel import beside as beside
     from .points import point as point
     from .saving import save as save
+    from .services import queue as queue
     from .services import service as service
     from .silence import silences as silences
     from .source import diff as diff
@@ -46,6 +48,7 @@ _HOME = {
     "Coffee": "coffee",
     "Drill": "drill",
     "Gauges": "gauges",
+    "Moments": "glances",
     "Wire": "wire",
     "beside": "panel",
     "chat_page": "page",
@@ -55,6 +58,7 @@ _HOME = {
     "ledger": "cups",
     "legend": "colours",
     "point": "points",
+    "queue": "services",
     "save": "saving",
     "service": "services",
     "silences": "silence",
@@ -71,6 +75,7 @@ __all__ = [
     "Cups",
     "Drill",
     "Gauges",
+    "Moments",
     "Wire",
     "beside",
     "chat_page",
@@ -81,6 +86,7 @@ __all__ = [
     "ledger",
     "legend",
     "point",
+    "queue",
     "save",
     "service",
     "silences",

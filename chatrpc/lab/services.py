@@ -1,4 +1,4 @@
-"""Service names of a notebook's own, whose queues go when the kernel goes."""
+"""Names of a notebook's own for services and queues, which go when the kernel goes."""
 
 from __future__ import annotations
 
@@ -32,6 +32,17 @@ def service(label: str) -> str:
             _names[label] = f"{label}-{secrets.token_hex(4)}"
             _tell_janitor(_names[label])
         return _names[label]
+
+
+def queue(label: str) -> str:
+    """Return a queue's name that no other kernel uses, for those who declare their own.
+
+    The same label gives the same name here; the queue is deleted when the kernel has ended.
+
+    Raises:
+        ValueError: the label is not made of letters, digits, dots, dashes and underscores.
+    """
+    return service(label)
 
 
 def ledger(service: str) -> Path | None:
