@@ -61,6 +61,7 @@ def judge(
     url: str | None = None,
     spare: SpareBroker | None = None,
     trace: bool = True,
+    show: bool = True,
 ) -> Report:
     """Put the classes to the promises, on the real broker; chatrpc's own stand in for one left out.
 
@@ -69,7 +70,8 @@ def judge(
     ``upto`` is a lesson ("06" or 6): later promises are not reached. ``only`` names promises
     ("C01", or several). ``scale`` is how much of the long tests is done, 1 being all; ``seed``
     decides what they leave to chance. ``spare`` is a broker that may be killed, where several
-    boards share one. ``trace`` keeps the ladder of each promise that is broken.
+    boards share one. ``trace`` keeps the ladder of each promise that is broken; not ``show``
+    leaves the cell to who asked.
 
     Raises:
         LabProblem: what was given is no client or server class, no lesson or no promise, or
@@ -82,6 +84,8 @@ def judge(
     terms = _terms(upto=upto, only=only, scale=scale, seed=seed)
     with _room(url) as (room, folder):
         pair = carry(client, folder), carry(server, folder)
+        if not show:
+            return _board(room, pair, terms, spare=spare, trace=trace)
         live = LiveBoard(_names(pair), _own(pair))
         live.begin(terms.promises, [one for one in terms.promises if terms.reached(one)])
         report = _board(room, pair, terms, spare=spare, tell=live.tell, trace=trace)

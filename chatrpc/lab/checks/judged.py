@@ -44,7 +44,7 @@ def judged(promises: str, *, client: type | None = None, server: type | None = N
         Broken: one is not kept; it says how that was seen, and what would help.
     """
     for promise in promises.split():
-        row = judge(client, server, only=promise).rows[0]
+        row = judge(client, server, only=promise, trace=False, show=False).rows[0]
         if row.result is not Result.KEPT:
             raise Broken(f"{promise}: {row.reason}.\n{row.promise.hints[0]}")
 
