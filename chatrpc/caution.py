@@ -27,28 +27,42 @@ class Caution:
 
     def __init__(self, link: Link, agenda: Agenda, *, queue: str) -> None:
         self._link, self._agenda, self._queue = link, agenda, queue
-        self._waits = True
-        self._proof: Arrival | None = None
+        self._proof: Arrival | None = None  # the first request that was not suspect
+        self._trusts = False
 
     def came(self, arrival: Arrival) -> None:
         """Learn of a request; on the inbound thread."""
-        delivery = arrival.delivery
-        if not self._waits or delivery.problem or delivery.consumer != self._queue + WARY:
+        if self._trusts or arrival.delivery.consumer != self._queue + WARY:
             return
-        if topology.returns(delivery.message.headers) < _SUSPECT:
-            now = time.monotonic()
-            self._waits, self._proof = False, arrival
-            self._agenda.at(now + _SOON, lambda: self._trust_if_others_wait(now + _AT_LAST))
+        if (
+            arrival.delivery.problem
+            or topology.returns(arrival.delivery.message.headers) >= _SUSPECT
+        ):
+            return
+        now, self._proof = time.monotonic(), arrival
+        self._agenda.at(now + _SOON, lambda: self._look(arrival, now + _AT_LAST))
 
     def done(self, arrival: Arrival) -> None:
-        """Learn that a request is done with: if it was the first, trust."""
-        if arrival is self._proof:
-            self._proof = None
-            self._agenda.soon(self._link.trust)
+        """Acknowledge a request; if it is the first that was not suspect, trust before that.
 
-    def _trust_if_others_wait(self, at_last: float) -> None:
-        # Not before: while the first request is in hand, the broker would count us twice.
-        if self._proof is None:
+        As long as it is in hand no other is on its way, which would come back.
+        """
+        if arrival is self._proof:
+            self._agenda.soon(lambda: self._trust(arrival))
+        else:
+            self._link.ack(arrival)
+
+    def _trust(self, arrival: Arrival) -> None:
+        if not self._trusts:
+            self._trusts = True
+            self._link.trust()
+        self._proof = None
+        self._link.ack(arrival)
+
+    def _look(self, arrival: Arrival, at_last: float) -> None:
+        # While the first request is in hand, the broker would count us twice: so not
+        # before others wait.
+        if arrival is not self._proof or self._trusts:
             return
         now = time.monotonic()
         try:
@@ -56,6 +70,7 @@ class Caution:
         except RpcError:
             waiting = 0
         if waiting or now > at_last:
+            self._trusts = True
             self._link.trust()
         else:
-            self._agenda.at(now + _SOON, lambda: self._trust_if_others_wait(at_last))
+            self._agenda.at(now + _SOON, lambda: self._look(arrival, at_last))

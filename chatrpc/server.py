@@ -264,8 +264,7 @@ class RpcServer:
         )
 
     def _done(self, arrival: Arrival) -> None:
-        if (link := self._link) is not None:
-            link.ack(arrival)
+        if self._link is not None:
             self._caution.done(arrival)
 
     @staticmethod

@@ -23,8 +23,8 @@ from chatrpc.broker import Cluster, Node
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
-LIMIT = 900  # seconds a stage may take before it is interrupted
-APART = ("unit", "web")  # folders of tests with a stage of their own
+LIMIT = 1500  # seconds a stage may take before it is interrupted
+APART = ("unit", "lessons", "web")  # folders of tests with a stage of their own
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,7 @@ def stages() -> list[Stage]:
         Stage("layers", [str(BIN / "lint-imports"), "--no-logo"]),
         Stage("without a broker", [*pytest, "tests/unit"]),
         Stage("with a broker", [*pytest, *no_browser, *with_broker]),
+        Stage("lessons", [*pytest, *no_browser, "tests/lessons"]),
         Stage("web", [*pytest, *no_browser, "tests/web"]),
         Stage("browser", [*pytest, "-m", "browser", "tests"], CHROMIUM),
         Stage("notebooks", [*pytest, "--nbval", "notebooks"]),

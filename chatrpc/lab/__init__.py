@@ -15,19 +15,30 @@ if TYPE_CHECKING:
     from .coffee import Coffee as Coffee
     from .colours import legend as legend
     from .contract import judge as judge
+    from .crew import Crew as Crew
+    from .cups import Cups as Cups
+    from .cups import ledger as ledger
     from .drill import Drill as Drill
     from .exercises import exercise as exercise
     from .gauges import Gauges as Gauges
+    from .glances import Moments as Moments
     from .ladder import trace as trace
+    from .listings import listing as listing
     from .own import mine as mine
     from .page import chat_page as chat_page
+    from .pages import browser as browser
     from .panel import ChatPanel as ChatPanel
     from .panel import beside as beside
+    from .points import point as point
+    from .pressure import load as load
     from .saving import save as save
+    from .services import queue as queue
     from .services import service as service
+    from .silence import silences as silences
     from .source import diff as diff
     from .spare import own_broker as own_broker
     from .stories import riddles as riddles
+    from .tables import table as table
     from .wire import Wire as Wire
     from .workers import worker as worker
 
@@ -38,21 +49,32 @@ logging.getLogger("chatrpc").addHandler(logging.NullHandler())
 # A module must not share the name of what it exports: importing it would hide the export.
 _HOME = {
     "ChatPanel": "panel",
+    "Crew": "crew",
+    "Cups": "cups",
     "Coffee": "coffee",
     "Drill": "drill",
     "Gauges": "gauges",
+    "Moments": "glances",
     "Wire": "wire",
     "beside": "panel",
+    "browser": "pages",
     "chat_page": "page",
     "diff": "source",
     "exercise": "exercises",
     "judge": "contract",
+    "ledger": "cups",
     "legend": "colours",
     "mine": "own",
     "own_broker": "spare",
     "riddles": "stories",
+    "listing": "listings",
+    "load": "pressure",
+    "point": "points",
+    "queue": "services",
     "save": "saving",
     "service": "services",
+    "silences": "silence",
+    "table": "tables",
     "trace": "ladder",
     "worker": "workers",
 }
@@ -61,21 +83,32 @@ _MODULES = ("faults",)
 __all__ = [
     "ChatPanel",
     "Coffee",
+    "Crew",
+    "Cups",
     "Drill",
     "Gauges",
+    "Moments",
     "Wire",
     "beside",
+    "browser",
     "chat_page",
     "diff",
     "exercise",
     "faults",
     "judge",
+    "ledger",
     "legend",
+    "listing",
+    "load",
     "mine",
     "own_broker",
+    "point",
+    "queue",
     "riddles",
     "save",
     "service",
+    "silences",
+    "table",
     "trace",
     "worker",
 ]

@@ -31,7 +31,7 @@ _CSS = """<style>
 .chatrpc-break .jupyter-button:focus-visible{outline:3px solid #0969da;outline-offset:1px}
 .chatrpc-break .chatrpc-break-order{background:#0969da;color:#fff;font-weight:600}
 .chatrpc-break .chatrpc-break-undo{background:#1a7f37;color:#fff;font-weight:600}
-.chatrpc-break b.group{display:inline-block;width:5.2em}
+.chatrpc-break b.group{display:inline-block;width:6.2em}
 .chatrpc-count table{border-collapse:collapse;font-size:var(--jp-content-font-size1,14px)}
 .chatrpc-count td{padding:1px 10px 1px 0;text-align:left}
 .chatrpc-count td.n{text-align:right;font-variant-numeric:tabular-nums;font-weight:600}
@@ -132,7 +132,7 @@ class _Panel:
                 widgets.HBox(row, layout={"flex_flow": "row wrap", "align_items": "center"})
             )
         left = widgets.VBox([*rows, self._watch], layout={"flex": "1 1 34em"})
-        right = widgets.VBox([self._count], layout={"flex": "0 0 20em", "margin": "0 0 0 16px"})
+        right = widgets.VBox([self._count], layout={"flex": "0 0 15em", "margin": "0 0 0 12px"})
         panel = widgets.VBox(
             [
                 widgets.HTML(_CSS, layout={"display": "none"}),
@@ -175,7 +175,11 @@ class _Panel:
         threading.Thread(target=run, name="break-it", daemon=True).start()
 
     def _order(self) -> None:
-        self._drill.order(CUPS, wait=False)
+        try:
+            self._drill.order(CUPS, wait=False)
+        except LabProblem as problem:
+            self._watch.value = escape(str(problem))
+            return
         threading.Thread(target=self._follow, name="break-it-count", daemon=True).start()
 
     def _follow(self) -> None:

@@ -68,7 +68,10 @@ def bound(statement: ast.stmt) -> list[str]:
 
 
 def written(statement: ast.stmt, text: str, name: str) -> str:
-    """Return a definition's source, decorators included; of an import only this name's part."""
+    """Return a definition's source, decorators but an exercise's included.
+
+    Of an import, only this name's part.
+    """
     if isinstance(statement, ast.Import | ast.ImportFrom):
         return _import_of(statement, name)
     first, last = lines_of(statement)
@@ -81,10 +84,29 @@ def text_lines(text: str) -> list[str]:
 
 
 def lines_of(statement: ast.stmt) -> tuple[int, int]:
-    """Return the first and the last line of a statement, its decorators included."""
+    """Return the first and the last line of a statement, its decorators included.
+
+    Not so an exercise's: the answer is wanted elsewhere, its check is not.
+    """
     decorators = getattr(statement, "decorator_list", [])
-    first = min([statement.lineno, *(decorator.lineno for decorator in decorators)])
-    return first, statement.end_lineno or statement.lineno
+    lines = [each.lineno for each in decorators if not is_exercise(each)]
+    return min([statement.lineno, *lines]), statement.end_lineno or statement.lineno
+
+
+def is_exercise(decorator: ast.expr) -> bool:
+    """Whether a decorator hands its function or class to an exercise's check."""
+    return isinstance(decorator, ast.Call) and ast.unparse(decorator.func).endswith("exercise")
+
+
+def stubs(source: str) -> list[str]:
+    """Return the names of the functions still to be written: they end in ``return ...``."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef) and isinstance(node.body[-1], ast.Return):
+            value = node.body[-1].value
+            if isinstance(value, ast.Constant) and value.value is ...:
+                found.append(node.name)
+    return found
 
 
 def _import_of(statement: ast.Import | ast.ImportFrom, name: str) -> str:

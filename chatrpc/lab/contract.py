@@ -73,7 +73,8 @@ def judge(
     ``upto`` is a lesson ("06" or 6): later promises are not reached. ``only`` names promises
     ("C01", or several). ``scale`` is how much of the long tests is done, 1 being all; ``seed``
     decides what they leave to chance. ``spare`` is a broker that may be killed, where several
-    boards share one. ``trace`` keeps the ladder of each promise that is broken.
+    boards share one. ``trace`` keeps the ladder of each promise that is broken; not ``show``
+    leaves the cell to who asked.
 
     Raises:
         LabProblem: what was given is no client or server class, no lesson or no promise, or

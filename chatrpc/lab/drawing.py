@@ -145,10 +145,15 @@ class Picture:
     def html(self) -> str:
         """The same in the page's own theme; a row opens to show all of its message."""
         scene = _Scene(self, lambda name: f"var(--ladder-{name})")
-        out = [f'<div class="chatrpc-ladder" style="width:{scene.width}px">']
+        # It shrinks with the page as long as it can be read, and then it scrolls.
+        least = int(scene.width * LEAST)
+        out = [
+            f'<div class="chatrpc-ladder" style="width:{scene.width}px">'
+            f'<div style="min-width:{least}px">'
+        ]
         out += [f"<p>{_x(note)}</p>" for note in self.notes]
         if not self.rows:
-            return "".join([*out, f"<p>{NOTHING}</p></div>"])
+            return "".join([*out, f"<p>{NOTHING}</p></div></div>"])
         head = [scene.open(TOP - 10, self._lanes() if not self.only else self.only)]
         out += [*head, *scene.head(), *scene.lines(56, TOP - 10), "</svg>"]
         width = {"number": 0, "source": 0, "target": 0, "kind": 0}
@@ -176,7 +181,7 @@ class Picture:
                     *inner,
                     f"</summary><table>{facts}</table></details>",
                 ]
-        return "".join([*out, "</div>"])
+        return "".join([*out, "</div></div>"])
 
 
 STYLE = (
@@ -186,8 +191,10 @@ STYLE = (
     + "".join(f"--ladder-{name}:{dark};" for name, (_, dark) in COLOURS.items())
     + """}
 .chatrpc-ladder{max-width:100%;box-sizing:border-box;border-radius:10px;padding-bottom:10px;
- line-height:0;color:var(--ladder-ink);background:var(--ladder-paper);overflow:hidden;
+ line-height:0;color:var(--ladder-ink);background:var(--ladder-paper);overflow:auto hidden;
  border:1px solid var(--ladder-line)}
+.chatrpc-ladder-page,.chatrpc-ladder-page .widget-html-content{max-width:100%;min-width:0;
+ width:100%;overflow:hidden}
 .chatrpc-ladder svg{display:block;width:100%;height:auto}
 .chatrpc-ladder p{line-height:1.4;margin:8px 16px;font-size:15px}
 .chatrpc-rung>summary{display:block;list-style:none;cursor:pointer}
@@ -234,6 +241,7 @@ WIDEST, NARROWEST, PAGE = 250, 176, 1080
 WIDE = 0.56  # of the type size, a generous mean width of a letter
 FONT = "system-ui, -apple-system, Segoe UI, DejaVu Sans, sans-serif"
 FOG = 430
+LEAST = 0.7  # of its size, down to which a live ladder shrinks with the page
 
 
 class _Scene:

@@ -102,6 +102,7 @@ class Drill:
         self._client: Any = None
         self._lock = threading.Lock()
         self._next = 1
+        self._over = False
         self._begun: dict[int, float] = {}
         self._answered: set[int] = set()
         self._wrong = 0
@@ -135,7 +136,12 @@ class Drill:
         """Order so many cups, each once; return what became of all so far.
 
         With ``wait``, once each call has ended, or has hung past its deadline.
+
+        Raises:
+            LabProblem: the drill is over.
         """
+        if self._over:
+            raise LabProblem("This drill is over: make another.")
         with self._lock:
             numbers = range(self._next, self._next + cups)
             self._next += cups
@@ -316,6 +322,7 @@ class Drill:
     def close(self) -> None:
         """Mend everything, and leave no worker, no thread and no wire; hung calls are left."""
         self.undo()
+        self._over = True
         self._crowd.shutdown(wait=False, cancel_futures=True)
         close = getattr(self._client, "close", None)
         if close is not None:

@@ -24,6 +24,7 @@ from ..transport import Transport
 from . import services
 from .firehose import Firehose, Hop, NoTrace, connect
 from .problem import LabProblem, told_in_a_cell
+from .services import plain
 
 KEPT = 5000
 """Samples that are kept: the newest."""
@@ -36,6 +37,22 @@ LOOKS = {  # sign, colour, dash, width
     "in hand": ("┅┅", HELD, "3 4", 3),
     "workers listening": ("╍╍", CONSUMERS, "10 5", 3),
 }
+# In a live page the colours follow the theme: name, light, dark.
+THEME = {
+    INK: ("ink", "#e6edf3"),
+    PAPER: ("paper", "#161b22"),
+    LINE: ("line", "#57606a"),
+    WAITING: ("waiting", "#f0b429"),
+    HELD: ("held", "#79b8ff"),
+    CONSUMERS: ("consumers", "#56d364"),
+}
+STYLE = (
+    "<style>.chatrpc-gauges{"
+    + "".join(f"--gauges-{name}:{light};" for light, (name, _) in THEME.items())
+    + "}[data-jp-theme-light=false] .chatrpc-gauges{"
+    + "".join(f"--gauges-{name}:{dark};" for name, dark in THEME.values())
+    + "}</style>"
+)
 BAR = 24  # pixels of a worker's bar
 GLANCE = 0.3  # seconds between two drawings of a live plot
 
@@ -73,6 +90,7 @@ class Gauges:
         self.samples: deque[Sample] = deque(maxlen=KEPT)
         self._url = url
         self._ended = threading.Event()
+        self._looked = threading.Event()
         self._thread: threading.Thread | None = None
         self._firehose: Firehose | None = None
         self._held: set[str] = set()
@@ -106,6 +124,7 @@ class Gauges:
                 target=self._run, args=(transport,), name="gauges", daemon=True
             )
             self._thread.start()
+            self._looked.wait(2.0)  # what happens next is seen from its beginning
         return self
 
     def stop(self) -> None:
@@ -118,7 +137,7 @@ class Gauges:
                 self._firehose.__exit__(None, None, None)
                 self._firehose = None
             if self._face is not None:
-                self._face.value = self.svg
+                self._face.value = self._live
 
     def _hop(self, hop: Hop) -> None:
         id = hop.correlation_id or hop.message_id
@@ -132,7 +151,7 @@ class Gauges:
 
     def _run(self, transport: Transport | None) -> None:
         start, queue = time.monotonic(), request_queue(self.service)
-        drawn = start
+        drawn, last = start, False
         while True:
             waiting: int | None = None
             consumers: int | None = None
@@ -148,9 +167,11 @@ class Gauges:
             held = len(self._held) if self._firehose is not None else None
             self.samples.append(Sample(time.monotonic() - start, waiting, consumers, held))
             if self._face is not None and time.monotonic() - drawn > GLANCE:
-                drawn, self._face.value = time.monotonic(), self.svg
-            if self._ended.wait(self.every):
+                drawn, self._face.value = time.monotonic(), self._live
+            self._looked.set()
+            if last:
                 break
+            last = self._ended.wait(self.every)  # then once more: how it is at the end
         if transport is not None:
             transport.close()
 
@@ -177,15 +198,63 @@ class Gauges:
         import ipywidgets as widgets  # type: ignore[import-untyped]
 
         self._face = self._face or widgets.HTML()
-        self._face.value = self.svg
+        self._face.value = self._live
         self._face.add_class("chatrpc-gauges")
         bundle = dict(self._face._repr_mimebundle_())
         return {**bundle, "image/svg+xml": self.svg, "text/plain": repr(self)}
 
     @property
+    def _live(self) -> str:
+        drawn = self.svg
+        for colour, (name, _) in THEME.items():
+            drawn = drawn.replace(colour, f"var(--gauges-{name})")
+        return STYLE + drawn
+
+    @property
+    def summary(self) -> Summary:
+        """The plot while a kernel runs; stored, what is the same on each run: most and last."""
+        return Summary(self.service, list(self.samples))
+
+    def told(self, words: str) -> Summary:
+        """The plot while a kernel runs; stored, the words of whoever has judged it."""
+        return Summary(self.service, list(self.samples), words)
+
+    @property
     def svg(self) -> str:
         """The series as a plot: full what waits, dotted what is in hand, dashed the workers."""
         return draw(self._label, list(self.samples), self.served)
+
+
+class Summary:
+    """What was seen, without times: how many waited and listened at most, and at the end."""
+
+    def __init__(self, service: str, samples: Sequence[Sample], words: str = "") -> None:
+        self._service, self._samples, self._words = service, samples, words
+
+    def __repr__(self) -> str:
+        if self._words:
+            return self._words
+        waiting = _most_and_last([s.waiting for s in self._samples])
+        workers = _most_and_last([s.consumers for s in self._samples])
+        return f"requests waiting:  {waiting}\nworkers listening: {workers}"
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+        import ipywidgets
+
+        words = f"<div>{escape(self._words)}</div>" if self._words else ""
+        live = draw(plain(self._service), self._samples) + words
+        bundle = dict(ipywidgets.HTML(live)._repr_mimebundle_())
+        bundle["text/html"] = f"<pre>{escape(repr(self))}</pre>"
+        bundle["text/plain"] = repr(self)
+        return bundle
+
+
+def _most_and_last(values: Sequence[int | None]) -> str:
+    known = [v for v in values if v is not None]
+    if not known:
+        return "no queue"
+    last = "away" if values[-1] is None else values[-1]
+    return f"at most {max(known)}, {last} at the end"
 
 
 def unacknowledged(service: str, node: Node) -> int:

@@ -43,7 +43,7 @@ def _delete(transport: Transport, service: str, end: float) -> None:
     with contextlib.suppress(NoWorker):
         while transport.look(request_queue(service))[1] and time.monotonic() < end:
             time.sleep(POLL)
-    for queue in queues(service):
+    for queue in (*queues(service), service):  # or the name was that of a queue itself
         transport.delete(queue)
 
 

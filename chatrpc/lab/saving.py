@@ -17,8 +17,10 @@ from pathlib import Path
 from types import FunctionType
 
 from .carry import home_of, parts_of
+from .cells import stubs
 from .module import Module
 from .problem import LabProblem
+from .source import source_of
 
 WHERE = "CHATRPC_MODULE"
 """The variable that names another file: whoever runs the lessons for us leaves yours alone."""
@@ -38,29 +40,41 @@ from __future__ import annotations
 class Saved:
     """What was written; its text is the same each time, whatever the file had before."""
 
-    def __init__(self, path: Path, named: list[str], used: list[str]) -> None:
+    def __init__(self, path: Path, named: list[str], used: list[str], unwritten: list[str]) -> None:
         self.path = path
         self.named = named
         self.used = used
+        self.unwritten = unwritten
 
     def __repr__(self) -> str:
         has = "is" if len(self.named) == 1 else "are"
         used = f", with what it uses: {', '.join(self.used)}" if self.used else ""
-        return f"{_listed(self.named)} {has} in {FILE}{used}"
+        saved = [f"{_listed(self.named)} {has} in {FILE}{used}"] if self.named else []
+        return "\n".join([*saved, *self._later()])
+
+    def _later(self) -> list[str]:
+        if not self.unwritten:
+            return []
+        has = "is" if len(self.unwritten) == 1 else "are"
+        return [f"{_listed(self.unwritten)} {has} still to be written, and not saved yet"]
 
     def _repr_html_(self) -> str:
         used = f"<div>with what it uses: {escape(', '.join(self.used))}</div>" if self.used else ""
         has = "is" if len(self.named) == 1 else "are"
-        return (
+        saved = (
             f"<div>✓ <b>{escape(_listed(self.named))}</b> {has} in <code>{FILE}</code></div>{used}"
+            if self.named
+            else ""
         )
+        return saved + "".join(f"<div>○ {escape(later)}</div>" for later in self._later())
 
 
 def save(*classes: type | FunctionType) -> Saved:
     """Write classes of this notebook into my_chatrpc.py beside it, with all that they use.
 
     A definition of the same name is replaced, everything else in the file stays; it is written
-    whole or not at all.
+    whole or not at all. What an exercise has left as a stub (``return ...``) is not saved: it
+    would take the place of an earlier lesson's that works.
 
     Raises:
         LabProblem: there is nothing to save, a class is not this notebook's or uses what no
@@ -70,14 +84,18 @@ def save(*classes: type | FunctionType) -> Saved:
         raise LabProblem("Say which class: lab.save(MyClass).")
     path = place()
     names: list[str] = []
+    unwritten: list[str] = []
     used: dict[str, None] = {}
 
     def put_all(module: Module) -> None:
         for thing in classes:
             if not isinstance(thing, type | FunctionType):
                 raise LabProblem(f"A class is needed here; {thing!r:.60} is none.")
-            names.append(thing.__name__)
             home = home_of(thing)
+            if not home and stubs(source_of(thing)):
+                unwritten.append(thing.__name__)
+                continue
+            names.append(thing.__name__)
             if home == path.stem:
                 continue
             if home:
@@ -89,7 +107,7 @@ def save(*classes: type | FunctionType) -> Saved:
             used.update(dict.fromkeys(n for n, text in parts.items() if not _imported(text)))
 
     change(path, put_all)
-    return Saved(path, names, [name for name in used if name not in names])
+    return Saved(path, names, [name for name in used if name not in names], unwritten)
 
 
 def place() -> Path:

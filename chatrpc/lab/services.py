@@ -1,4 +1,4 @@
-"""Service names of a notebook's own, whose queues go when the kernel goes."""
+"""Names of a notebook's own for services and queues, which go when the kernel goes."""
 
 from __future__ import annotations
 
@@ -34,6 +34,17 @@ def service(label: str) -> str:
         return _names[label]
 
 
+def queue(label: str) -> str:
+    """Return a queue's name that no other kernel uses, for those who declare their own.
+
+    The same label gives the same name here; the queue is deleted when the kernel has ended.
+
+    Raises:
+        ValueError: the label is not made of letters, digits, dots, dashes and underscores.
+    """
+    return service(label)
+
+
 def ledger(service: str) -> Path | None:
     """Return the file of the cups that a service of this kernel has poured, which goes with it.
 
@@ -64,6 +75,14 @@ def labels() -> dict[int | str, str]:
             for place in (name, request_queue(name))
         ]
     return dict(places)
+
+
+def plain(text: str) -> str:
+    """Return a sentence with labels in the place of the names that were made of them here."""
+    with _lock:
+        for label, name in _names.items():
+            text = text.replace(name, label)
+    return text
 
 
 def _tell_janitor(name: str) -> None:

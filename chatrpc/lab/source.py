@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
+from .cells import is_exercise
 from .problem import LabProblem
 
 
@@ -23,7 +24,8 @@ def source_of(thing: Any) -> str:
     """Return the source of a class or function, from a file or from a notebook's cell.
 
     A notebook's class has no file of its own, but its methods know the cell they were
-    compiled from, and the cell is in Python's line cache.
+    compiled from, and the cell is in Python's line cache. An exercise's decorator is left out:
+    the answer is wanted elsewhere, its check is not.
 
     Raises:
         LabProblem: the source is nowhere to be found, as for a class made by ``type()``.
@@ -31,13 +33,25 @@ def source_of(thing: Any) -> str:
     if not isinstance(thing, type | FunctionType):
         raise LabProblem(f"A class or a function is needed here; {thing!r} is neither.")
     if isinstance(thing, type) and (found := _from_its_cell(thing)) is not None:
-        return found
+        return _without_exercise(found)
     try:
-        return textwrap.dedent(inspect.getsource(thing))
+        return _without_exercise(textwrap.dedent(inspect.getsource(thing)))
     except (OSError, TypeError):
         raise LabProblem(
             f"The source of {thing.__name__} is not to be found: run its cell again."
         ) from None
+
+
+def _without_exercise(source: str) -> str:
+    try:
+        statement = ast.parse(source).body[0]
+    except (SyntaxError, IndexError):  # a lambda's line, say
+        return source
+    lines = source.splitlines(keepends=True)
+    for decorator in reversed(getattr(statement, "decorator_list", [])):
+        if is_exercise(decorator):
+            del lines[decorator.lineno - 1 : decorator.end_lineno]
+    return "".join(lines)
 
 
 def _from_its_cell(cls: type) -> str | None:

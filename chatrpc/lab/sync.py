@@ -1,9 +1,10 @@
 """Keep the notebooks and the package one: ``python -m chatrpc.lab.sync``.
 
-A cell tagged ``ships:chatrpc.pending.PendingCalls`` shows a class in its shipping form. The
-package is the source: this program rewrites such cells from it (with ``--check`` it only
-compares, by AST, and says what has drifted), and with ``--run`` it runs the notebooks on real
-kernels and stores their outputs in the clean form in which they are committed.
+A cell tagged ``ships:chatrpc.pending.PendingCalls`` shows a class in its shipping form, one
+with several such tags several classes, in the tags' order. The package is the source: this
+program rewrites such cells from it (with ``--check`` it only compares, by AST, and says what has
+drifted), and with ``--run`` it runs the notebooks on real kernels and stores their outputs in the
+clean form in which they are committed.
 """
 
 from __future__ import annotations
@@ -116,15 +117,18 @@ def drifts(folder: Path, *, taught: dict[str, str] | None = None) -> list[str]:
     numbers = set()
     for path in lessons(folder):
         numbers.add(path.name[:2])
-        for cell, dotted in _shipping(read(path)):
-            shown.setdefault(dotted, []).append(path.name)
+        for cell, names in _shipping(read(path)):
+            for dotted in names:
+                shown.setdefault(dotted, []).append(path.name)
             try:
-                drifted = not same(cell.source, shipped(dotted))
+                drifted = not same(cell.source, _shipped(names))
             except Drift as problem:
                 found.append(f"{path.name}: {problem}")
                 continue
             if drifted:
-                found.append(f"{path.name}: its cell of {dotted} differs from the package")
+                found.append(
+                    f"{path.name}: its cell of {', '.join(names)} differs from the package"
+                )
     for dotted, lesson in wanted(TAUGHT if taught is None else taught).items():
         where = shown.get(dotted, [])
         if lesson in numbers and len(where) != 1:
@@ -158,12 +162,12 @@ def rewrite(path: Path) -> list[str]:
     """
     notebook = read(path)
     changed = []
-    for cell, dotted in _shipping(notebook):
-        source = shipped(dotted)
+    for cell, names in _shipping(notebook):
+        source = _shipped(names)
         if not same(cell.source, source):
             cell.source = source
             cell.outputs, cell.execution_count = [], None
-            changed.append(dotted)
+            changed += names
     if changed:
         write(notebook, path)
     return changed
@@ -225,11 +229,18 @@ def clean(notebook: Any) -> None:
                 output.data.pop(WIDGETS, None)
 
 
-def _shipping(notebook: Any) -> Iterator[tuple[Any, str]]:
+def _shipped(names: Sequence[str]) -> str:
+    """Return the classes of a cell, in the order of its tags."""
+    return "\n\n\n".join(map(shipped, names))
+
+
+def _shipping(notebook: Any) -> Iterator[tuple[Any, list[str]]]:
+    """Return each cell that shows classes in their shipping form, and their names."""
     for cell in notebook.cells:
-        for tag in cell.metadata.get("tags", []):
-            if cell.cell_type == "code" and tag.startswith(SHIPS):
-                yield cell, tag.removeprefix(SHIPS)
+        tags = cell.metadata.get("tags", [])
+        names = [tag.removeprefix(SHIPS) for tag in tags if tag.startswith(SHIPS)]
+        if cell.cell_type == "code" and names:
+            yield cell, names
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -127,11 +127,19 @@ def stop_all() -> None:
 class Worker:
     """One worker process and its card."""
 
-    def __init__(self, service: str, name: str, job: Job) -> None:
+    def __init__(
+        self,
+        service: str,
+        name: str,
+        job: Job,
+        *,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.service = service
         self.name = name
         self.state = State.STOPPED
         self._job = job
+        self._more = dict(environment or {})
         self._folder: Path | None = None
         self._tally: Tally | None = None
         self._armed = ("", 1)
@@ -328,16 +336,19 @@ class Worker:
             start_new_session=True,  # the kernel's own interrupt must not reach it
         )
         threading.Thread(
-            target=self._watch, args=(self._process,), name=f"watch-{self.name}", daemon=True
+            target=self._watch,
+            args=(self._process, self._folder),
+            name=f"watch-{self.name}",
+            daemon=True,
         ).start()
 
     def _environment(self) -> dict[str, str]:
         own = {"CHATRPC_SERVICE": self.service, "PYTHONUNBUFFERED": "1"}
         if (path := services.ledger(self.service)) is not None:
             own["CHATRPC_LEDGER"] = str(path)
-        return own
+        return own | self._more
 
-    def _watch(self, process: subprocess.Popen[bytes]) -> None:
+    def _watch(self, process: subprocess.Popen[bytes], folder: Path) -> None:
         while True:
             try:
                 process.wait(GLANCE)
@@ -345,6 +356,8 @@ class Worker:
             except subprocess.TimeoutExpired:
                 if process is self._process and self.state is State.ALIVE:
                     self._draw()
+        # Now, and not with the kernel: that may be killed. What the tally said stays in memory.
+        shutil.rmtree(folder, ignore_errors=True)
         with self._lock:
             if process is self._process and self.state is State.ALIVE:
                 shot = process.returncode == -signal.SIGKILL and self._point

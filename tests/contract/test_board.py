@@ -69,8 +69,11 @@ def test_the_ladder_of_what_was_broken(url: str) -> None:
     ladder = report.ladders["C01"]
     assert "nobody_knows_this" in ladder.text
     assert "error -32601" in ladder.text
-    assert len({hop.correlation_id for hop in ladder.hops}) == 1
-    assert len({hop.correlation_id for hop in report.ladders["C02"].hops}) == 2
+    own = {hop.correlation_id for hop in ladder.hops}
+    other = {hop.correlation_id for hop in report.ladders["C02"].hops}
+    assert len(own) == 1
+    assert other
+    assert not own & other
     assert html(report, ladders=True).count("<svg") == 2
     assert ladder.text.splitlines() == report.marks["promises"][0]["ladder"]
     assert judge(Deaf, only="C01", url=url, trace=False).ladders == {}

@@ -24,6 +24,7 @@ from chatrpc import (
     topology,
     transport,
 )
+from chatrpc.lab.wire import Wire
 from chatrpc.messages import LARGEST
 from chatrpc.settings import Address
 
@@ -395,6 +396,20 @@ class TestTheLinkHeals:
         assert future.result(5)[0] == "cup"
         assert ran == ["cup"]
 
+    def test_what_a_fresh_server_gets_is_new(self, client, url, service):
+        for _ in range(5):
+            server = RpcServer(service, url=url)
+
+            @server.method
+            def again(request: Request):
+                return request.redelivered
+
+            with server:
+                one_by_one = [client.call("again") for _ in range(6)]
+                at_once = [client.submit("again") for _ in range(20)]
+                assert not any(one_by_one)
+                assert not any(future.result() for future in at_once)
+
     def test_a_deleted_queue_is_declared_again(self, server, client, raw, service):
         assert client.call("echo", 0) == 0
         raw.queue.delete(topology.request_queue(service))
@@ -509,6 +524,19 @@ class TestTheServer:
         raw.queue.declare(topology.request_queue(service), durable=True)
         with pytest.raises(BrokerRefused, match="inequivalent"):
             RpcServer(service, url=url).start()
+
+
+def test_each_of_several_stalls_costs_a_call_no_more_than_its_deadline(url, service, server):
+    with Wire(url) as wire, RpcClient(service, url=wire.url, timeout=0.4) as client:
+        for turn in range(3):
+            assert client.call("echo", turn) == turn
+            wire.stall(to_broker=False)
+            start = time.monotonic()
+            with pytest.raises(CallTimeout):
+                client.call("echo", "lost on its way back")
+            took = time.monotonic() - start
+            wire.mend()
+            assert took < 0.4 + 0.5, f"stall {turn + 1}"
 
 
 def test_amqpstorm_is_the_version_whose_inside_we_know():

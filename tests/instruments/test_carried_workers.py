@@ -318,7 +318,9 @@ def test_nothing_stays_on_the_disk(service: str, tmp_path: Path, monkeypatch: An
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     card = worker(service)
     assert [path.name[:15] for path in tmp_path.iterdir()] == ["chatrpc-worker-"]
-    card.kill().start()
+    card.kill().wait()
+    assert within(5, lambda: not list(tmp_path.iterdir()))  # the kernel may be killed next
+    card.start()
     assert len(list(tmp_path.iterdir())) == 1
     workers.stop_all()
     assert list(tmp_path.iterdir()) == []

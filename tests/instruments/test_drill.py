@@ -248,6 +248,8 @@ def test_nothing_is_left_of_a_drill(service: str) -> None:
         made.order(2)
         pids = [card.pid for card in made.workers]
     assert all(pids)
+    with pytest.raises(LabProblem, match="This drill is over"):
+        made.order(1)
     assert not any(card.alive for card in made.workers)
     assert not book(service).exists()
     wait_until(lambda: not (set(threading.enumerate()) - before))

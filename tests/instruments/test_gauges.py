@@ -54,12 +54,12 @@ def test_they_show_a_queue_that_fills_and_is_emptied(service: str, node: Node) -
     text = repr(gauges)
     assert "now 0, most 4" in text
     assert "now 0, most 1" in text
-    assert "answered  worker 1 6" in text
-    assert gauges.served == {"worker 1": 6}
+    assert "answered  worker 1 7" in text
+    assert gauges.served == {"worker 1": 7}
     assert max(s.held or 0 for s in gauges.samples) >= 2
     assert gauges.samples[-1].held == 0
     assert set(gauges._repr_mimebundle_()) == {WIDGETS, "image/svg+xml", "text/plain"}
-    assert "6 answered" in gauges._face.value
+    assert "7 answered" in gauges._face.value
     assert not [t for t in threading.enumerate() if t.name == "gauges"]
 
 

@@ -13,9 +13,10 @@ import pytest
 
 from chatrpc import RpcServer
 from chatrpc.lab import services
-from chatrpc.lab.firehose import FORBIDDEN, OFF
+from chatrpc.lab.firehose import FORBIDDEN, OFF, Firehose
 from chatrpc.lab.ladder import Ladder, trace
 from chatrpc.lab.problem import LabProblem
+from chatrpc.lab.rungs import Kind
 from chatrpc.lab.wire import Wire
 from chatrpc.settings import Settings
 from chatrpc.transport.witness import port_of, witness
@@ -208,6 +209,31 @@ def test_two_readers_of_one_queue_share_it(desk: Desk) -> None:
         "1212"
     )
     assert not [line for line in lines if "ack" in line]  # nobody was asked for one
+
+
+def test_who_asked_for_no_acks_owes_none(desk: Desk) -> None:
+    """A reader that consumes while it is traced, without acks; another that owes one."""
+    desk.queue("kitchen")
+    writer, careless, owing = desk.channel(), desk.channel(), desk.channel()
+    with trace("kitchen", acks=True) as ladder:
+        careless.basic.consume(lambda message: None, "kitchen", no_ack=True)
+        writer.basic.publish("soup", "kitchen")
+        wait_until(lambda: careless._inbound)
+        careless.basic.cancel(careless.consumer_tags[0])
+        writer.basic.publish("bread", "kitchen")
+        wait_until(lambda: owing.basic.get("kitchen"))
+    stubs = [(a.number, a.label) for a in ladder.arrows if a.kind is Kind.UNACKED]
+    assert stubs == [(2, "the broker keeps its copy")]
+
+
+def test_it_waits_for_what_is_known_to_be_on_its_way(desk: Desk) -> None:
+    with Firehose() as firehose:
+        start = time.monotonic()
+        firehose.settle(5.0)
+        assert time.monotonic() - start < 2.0
+        start = time.monotonic()
+        firehose.settle(1.0, {("publish", 1): 1})
+        assert time.monotonic() - start >= 1.0
 
 
 def test_a_reader_gone_before_its_ack_and_the_next_one_who_gets_it_again(desk: Desk) -> None:

@@ -36,9 +36,15 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
-def jupyter(url: str, tmp_path: Path) -> Iterator[str]:
+def lesson() -> Path:
+    """The notebook that is opened."""
+    return FOLDER / LESSON
+
+
+@pytest.fixture
+def jupyter(url: str, lesson: Path, tmp_path: Path) -> Iterator[str]:
     """A JupyterLab on a copy of the lesson, which writes nowhere else; its address."""
-    shutil.copy(FOLDER / LESSON, tmp_path)
+    shutil.copy(lesson, tmp_path)
     settings = tmp_path / "settings" / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True)
     (settings / "notification.jupyterlab-settings").write_text(json.dumps(QUIET))
@@ -56,7 +62,7 @@ def jupyter(url: str, tmp_path: Path) -> Iterator[str]:
     try:
         address = f"http://127.0.0.1:{port}"
         wait_for(f"{address}/api?token=t", server, log)
-        yield f"{address}/lab/tree/{LESSON}?token=t"
+        yield f"{address}/lab/tree/{lesson.name}?token=t"
     finally:
         server.terminate()
         server.wait(20)

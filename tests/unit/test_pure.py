@@ -152,8 +152,8 @@ class TestBackoff:
             for _ in range(5):
                 backoff.failed()
             waits.append(backoff.next()[1])
-        tenths = {int(wait * 10) for wait in waits}
-        assert len(tenths) >= 7
+        twentieths = {int(wait * 20) for wait in waits}
+        assert len(twentieths) >= 7
 
     def test_success_ends_the_waiting_and_keeps_the_address(self):
         backoff = Backoff(["a", "b"], random=Random(3))

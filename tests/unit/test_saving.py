@@ -66,6 +66,20 @@ def test_a_class_and_what_it_uses(file: Path, cell: Cell) -> None:
     assert file.read_text() == before
 
 
+def test_a_stub_does_not_take_the_place_of_what_works(file: Path, cell: Cell) -> None:
+    lab.save(cell("class Mine:\n    def f(self):\n        return 1")["Mine"])
+    before = file.read_text()
+    names = cell("class Mine:\n    def f(self):\n        return ...\n\n\nclass Other: ...")
+    saved = lab.save(names["Mine"], names["Other"])
+    assert repr(saved) == (
+        "Other is in my_chatrpc.py\nMine is still to be written, and not saved yet"
+    )
+    assert "still to be written" in saved._repr_html_()
+    assert loaded(file)["Mine"]().f() == 1
+    assert before.strip() in file.read_text()
+    assert repr(lab.save(names["Mine"])) == "Mine is still to be written, and not saved yet"
+
+
 MINE = '''\
 #!/usr/bin/env python3
 """My own words."""

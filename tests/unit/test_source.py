@@ -8,6 +8,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
+from chatrpc.lab.cells import definitions
 from chatrpc.lab.problem import LabProblem
 from chatrpc.lab.source import diff, source_of
 from chatrpc.lab.turns import Turn
@@ -47,6 +48,17 @@ def test_a_class_of_a_cell_and_the_newest_of_its_name(cell) -> None:
     new = cell("def keep(c):\n    return c\n\n\n" + V2)["Counter"]
     assert source_of(old) == V1
     assert source_of(new) == V2
+
+
+@pytest.mark.parametrize("source", [V2.replace("@keep", ""), "def add(n):\n    return n + 1\n"])
+def test_an_answer_without_its_exercise(cell, source: str) -> None:
+    decorator = '@lab.exercise(\n    "03.1", extra=1\n)\n'
+    cell("class lab:\n    exercise = staticmethod(lambda *a, **k: lambda answer: answer)\n")
+    answer = "class Counter" if "class" in source else "def add"
+    names = cell(source.strip().replace(answer, f"{decorator}{answer}", 1) + "\n")
+    assert source_of(names[answer.split()[1]]) == source.strip() + "\n"
+    text = f"{decorator}{source.strip()}\n"
+    assert definitions([text])[answer.split()[1]] == source.strip()
 
 
 def test_a_class_without_functions(cell) -> None:

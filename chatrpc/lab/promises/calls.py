@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from ...errors import CallTimeout, InvalidParams, MethodNotFound, Ran, RemoteError
-from ..trial import Broken, Trial, check, short, together
+from ..trial import Broken, Caller, Trial, check, short, together
 from .registry import echo, promise, ran
 
 
@@ -58,6 +58,9 @@ def clients_apart(trial: Trial) -> None:
     """Two clients of one service never see each other's replies."""
     trial.server(echo)
     clients = {name: trial.client(timeout=1.0) for name in ("first", "second")}
+    for name, client in clients.items():  # twice each, or a fair turn looks like one's own queue
+        for turn in range(2):
+            _alone(client, f"{name} alone {turn}")
     for turn in range(5):
         wanted = [f"{name} {turn}" for name in clients]
         try:
@@ -70,11 +73,21 @@ def clients_apart(trial: Trial) -> None:
                 ],
             )
         except CallTimeout:
-            raise Broken(
-                "with two clients at once, one of them got no answer: "
-                "did the other one take it from the queue?"
-            ) from None
+            raise Broken(STOLEN) from None
         check(got == wanted, f"they asked for {wanted} and got {got}")
+
+
+STOLEN = (
+    "with two clients at once, one of them got no answer: did the other one take it from the queue?"
+)
+
+
+def _alone(client: Caller, wanted: str) -> None:
+    try:
+        got = client.call("echo", wanted)
+    except CallTimeout:
+        raise Broken(STOLEN) from None
+    check(got == wanted, f"one asked for {wanted!r} and got {got!r}")
 
 
 @promise(

@@ -1,0 +1,83 @@
+"""Exercises against what students really write: each wrong answer gets a sentence that helps.
+
+A lesson's answers are in ``answers_NN.py``: RIGHT and STUBS are pairs of an exercise and an
+answer; WRONG has also a part of what must be said; ``given(url)`` is what the cells hand over.
+"""
+
+from __future__ import annotations
+
+import importlib
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chatrpc import broker
+from chatrpc.lab.exercises import Outcome, judge_answer
+
+LESSONS = [
+    importlib.import_module(path.stem)
+    for path in sorted(Path(__file__).parent.glob("answers_[0-9][0-9].py"))
+]
+
+
+def name(one: object) -> str:
+    """What a test of this answer is called."""
+    return getattr(one, "__name__", "")
+
+
+def cases(kind: str) -> list[Any]:
+    """Return all lessons' answers of a kind, each after its lesson."""
+    return [
+        pytest.param(lesson, *case, id=f"{case[0]}-{name(case[1])}")
+        for lesson in LESSONS
+        for case in getattr(lesson, kind)
+    ]
+
+
+@pytest.mark.parametrize(("lesson", "id", "answer"), cases("RIGHT"))
+def test_what_is_right_passes(lesson: Any, id: str, answer: Any, url: str) -> None:
+    card = judge_answer(id, answer, **_given(lesson, id, url))
+    assert card.outcome is Outcome.PASSED, card
+
+
+@pytest.mark.parametrize(("lesson", "id", "answer", "sentence"), cases("WRONG"))
+def test_what_is_wrong_is_told_why(
+    lesson: Any, id: str, answer: Any, sentence: str, url: str
+) -> None:
+    card = judge_answer(id, answer, **_given(lesson, id, url))
+    assert card.outcome is Outcome.BROKE, card
+    assert sentence in card.words, card
+    assert card.hint or card.solution
+
+
+@pytest.mark.parametrize(("lesson", "id", "answer"), cases("STUBS"))
+def test_the_stub_is_not_yet(lesson: Any, id: str, answer: Any, url: str) -> None:
+    assert judge_answer(id, answer, **_given(lesson, id, url)).outcome is Outcome.NOT_YET
+
+
+def test_the_checks_leave_nothing(url: str, node: broker.Node) -> None:
+    threads = threading.active_count()
+    before = _in_the_broker(node)
+    for lesson in LESSONS:
+        for id, answer, *_ in [*lesson.RIGHT, *lesson.STUBS, *lesson.WRONG[::3]]:
+            if hasattr(answer, "opens"):
+                continue  # what an answer opens for itself is its own affair
+            judge_answer(id, answer, **_given(lesson, id, url))
+    end = time.monotonic() + 5
+    while (left := _in_the_broker(node)) != before:  # a closed connection's own queues go soon
+        assert time.monotonic() < end, left
+    while threading.active_count() > threads:
+        assert time.monotonic() < end, threading.enumerate()
+        time.sleep(0.05)
+
+
+def _given(lesson: Any, id: str, url: str) -> dict[str, Any]:
+    given = lesson.given(url)  # by exercise; "" is for all
+    return dict(given.get(id) or given[""])
+
+
+def _in_the_broker(node: broker.Node) -> list[str]:
+    return [node.ctl(f"list_{what}", "name", "--quiet") for what in ("queues", "exchanges")]
