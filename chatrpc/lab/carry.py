@@ -91,7 +91,7 @@ class _Module:
             return f"import {_called(value.__name__, name)}"
         if home := home_of(value):
             return f"from {home} import {_called(value.__qualname__, name)}"
-        if (found := _assignment(name)) is not None and "import " in found.partition("\n")[0]:
+        if (found := _assignment(name) or "").startswith(("import ", "from ")):
             return found  # types.TracebackType, say, does not know where it is at home
         if isinstance(value, type | FunctionType):
             source = source_of(value)
@@ -101,7 +101,7 @@ class _Module:
             return text if name == value.__name__ else f"{text}\n{name} = {value.__name__}"
         if _is_literal(value):
             return f"{name} = {value!r}"
-        if found is not None:
+        if found:
             return self._with_needs(found)
         raise LabProblem(
             f"{self._for} uses {name}, which no other process can have: "

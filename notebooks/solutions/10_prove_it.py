@@ -24,8 +24,8 @@ def handed_in():
 class Mutant(chatrpc.RpcClient):
     breaks = "C01"
 
-    def call(self, method, /, *args, **options):
-        return super().call(method, *args, **options) or None
+    def call(self, method, /, *args, timeout=None, **params):
+        return super().call(method, *args, timeout=timeout, **params) or None
 
 
 # %% 10.3

@@ -126,8 +126,9 @@ EXERCISES = [
         "nobody would. Now you know what it is worth, and that the others are no substitute.",
         (
             "Take the class that ships, and change as little as possible: one method, one line.",
-            "A client's call can be wrapped: super().call(…), and then something is done to the "
-            "answer, or to one kind of error. Which promise speaks of that?",
+            "A client's call(self, method, /, *args, timeout=None, **params) can be wrapped: "
+            "super().call(…), and then something is done to the answer, or to one kind of error. "
+            "Which promise speaks of that?",
             "C01 says that an empty answer is an answer: return super().call(…) or None.",
         ),
         patience=90.0,
