@@ -47,7 +47,7 @@ class Exercise:
     """One exercise: its check, what to say when it passes, and hints from slight to plain.
 
     `check` gets the answer and whatever the cell handed over; it returns when all is well,
-    raises `NotYet` for the stub and `Broken` for what is wrong, within `patience` seconds.
+    raises `NotYet` for the stub and `Broken` for what is wrong. It may take `patience` seconds.
     """
 
     id: str
@@ -55,7 +55,7 @@ class Exercise:
     check: Callable[..., None]
     why: str
     hints: tuple[str, ...]
-    patience: float = PATIENCE
+    patience: float | None = None
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def judge_answer(id: str, answer: Callable[..., Any], **given: Any) -> Card:
         return Card(id, Outcome.BROKE, f"The checks of this lesson cannot be read: {told}")
     if found is None:
         return Card(id, Outcome.BROKE, f"There is no exercise {id}: look at its number.")
-    verdict = _within(found.patience, lambda: found.check(answer, **given))
+    verdict = _within(found.patience or PATIENCE, lambda: found.check(answer, **given))
     if verdict is None:
         _tries.pop(id, None)
         return Card(id, Outcome.PASSED, found.why, solution=solution(id))
