@@ -19,6 +19,7 @@ from .ladder import Covered, Ladder, trace
 from .wire import Wire
 
 WHO = "Ana"
+TITLE = '<div style="font-size:1.5em;font-weight:600;padding-top:8px">{}</div>'
 LATER = 0.3  # seconds for what comes after the answer
 
 
@@ -39,7 +40,7 @@ class Riddles:
         from IPython.display import display
 
         for letter, told in self._covered.items():
-            title = {"text/html": f"<b>{letter}</b>", "text/plain": letter}
+            title = {"text/html": TITLE.format(letter), "text/plain": letter}
             display(title, raw=True)  # type: ignore[no-untyped-call]
             display(told)  # type: ignore[no-untyped-call]
 

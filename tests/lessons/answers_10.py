@@ -92,6 +92,9 @@ class NoSuchPromise(EmptyIsNothing):
 class MutantStub(chatrpc.RpcClient):
     breaks = ...
 
+    def call(self, method, /, *args, timeout=None, **params):
+        return super().call(method, *args, timeout=timeout, **params)
+
 
 class OnlyNamed(chatrpc.RpcServer):
     """Says what it breaks, and has no line yet that would."""
