@@ -23,10 +23,13 @@ if TYPE_CHECKING:
     from .gauges import Gauges as Gauges
     from .glances import Moments as Moments
     from .ladder import trace as trace
+    from .listings import listing as listing
     from .page import chat_page as chat_page
+    from .pages import browser as browser
     from .panel import ChatPanel as ChatPanel
     from .panel import beside as beside
     from .points import point as point
+    from .pressure import load as load
     from .saving import save as save
     from .services import queue as queue
     from .services import service as service
@@ -51,12 +54,15 @@ _HOME = {
     "Moments": "glances",
     "Wire": "wire",
     "beside": "panel",
+    "browser": "pages",
     "chat_page": "page",
     "diff": "source",
     "exercise": "exercises",
     "judge": "contract",
     "ledger": "cups",
     "legend": "colours",
+    "listing": "listings",
+    "load": "pressure",
     "point": "points",
     "queue": "services",
     "save": "saving",
@@ -78,6 +84,7 @@ __all__ = [
     "Moments",
     "Wire",
     "beside",
+    "browser",
     "chat_page",
     "diff",
     "exercise",
@@ -85,6 +92,8 @@ __all__ = [
     "judge",
     "ledger",
     "legend",
+    "listing",
+    "load",
     "point",
     "queue",
     "save",

@@ -51,7 +51,8 @@ class Ears:
             return None
         written = {queue for hop in ladder.hops for queue in hop.routed}
         read = {hop.queue for hop in ladder.hops}
-        ladder.missing_queues = self._firehose.missing(written - read)
+        depths = self._firehose.depths(written - read)
+        ladder.missing_queues = frozenset(q for q, depth in depths.items() if depth is None)
         return ladder
 
 

@@ -7,8 +7,10 @@ fault.undo()     # or: with lab.faults.cut(wire): …
 
 from __future__ import annotations
 
+import json
 import os
 import queue
+import secrets
 import signal
 import threading
 import time
@@ -394,6 +396,37 @@ def poison(
         POISON_WATCH.get(
             kind, "it must end among the dead letters, and its neighbours must still be answered."
         ),
+    )
+
+
+def forge(service: str, method: str, *params: Any, reply_to: str, url: str | None = None) -> Fault:
+    """Send a request that wants its answer in somebody else's queue, ``reply_to``.
+
+    Raises:
+        LabProblem: the broker does not take it.
+    """
+    transport = connect(url)
+    try:
+        confirmed = threading.Event()
+        channel = transport.channel()
+        channel.confirm()
+        channel.on_outcome = lambda id, outcome: confirmed.set()
+        asked = {"jsonrpc": "2.0", "id": "forged", "method": method, "params": params}
+        message = Message(
+            json.dumps(asked).encode(),
+            correlation_id="forged",
+            message_id=secrets.token_hex(8),
+            reply_to=reply_to,
+            user_id=transport.address.user,
+        )
+        channel.publish("1", message, exchange=REQUESTS, key=service, mandatory=True)
+        if not confirmed.wait(2.0):
+            raise LabProblem("The broker did not take the message within 2 s.")
+    finally:
+        transport.close()
+    return Fault(
+        f"A request was sent to {service} whose reply_to is another's queue",
+        "whether the worker, which may write everywhere, puts its answer there.",
     )
 
 

@@ -24,6 +24,7 @@ from ..transport import Transport
 from . import services
 from .firehose import Firehose, Hop, NoTrace, connect
 from .problem import LabProblem, told_in_a_cell
+from .services import plain
 
 KEPT = 5000
 """Samples that are kept: the newest."""
@@ -214,6 +215,10 @@ class Gauges:
         """The plot while a kernel runs; stored, what is the same on each run: most and last."""
         return Summary(self.service, list(self.samples))
 
+    def told(self, words: str) -> Summary:
+        """The plot while a kernel runs; stored, the words of whoever has judged it."""
+        return Summary(self.service, list(self.samples), words)
+
     @property
     def svg(self) -> str:
         """The series as a plot: full what waits, dotted what is in hand, dashed the workers."""
@@ -223,10 +228,12 @@ class Gauges:
 class Summary:
     """What was seen, without times: how many waited and listened at most, and at the end."""
 
-    def __init__(self, service: str, samples: Sequence[Sample]) -> None:
-        self._service, self._samples = service, samples
+    def __init__(self, service: str, samples: Sequence[Sample], words: str = "") -> None:
+        self._service, self._samples, self._words = service, samples, words
 
     def __repr__(self) -> str:
+        if self._words:
+            return self._words
         waiting = _most_and_last([s.waiting for s in self._samples])
         workers = _most_and_last([s.consumers for s in self._samples])
         return f"requests waiting:  {waiting}\nworkers listening: {workers}"
@@ -234,7 +241,9 @@ class Summary:
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         import ipywidgets
 
-        bundle = dict(ipywidgets.HTML(draw(self._service, self._samples))._repr_mimebundle_())
+        words = f"<div>{escape(self._words)}</div>" if self._words else ""
+        live = draw(plain(self._service), self._samples) + words
+        bundle = dict(ipywidgets.HTML(live)._repr_mimebundle_())
         bundle["text/html"] = f"<pre>{escape(repr(self))}</pre>"
         bundle["text/plain"] = repr(self)
         return bundle

@@ -77,6 +77,14 @@ def labels() -> dict[int | str, str]:
     return dict(places)
 
 
+def plain(text: str) -> str:
+    """Return a sentence with labels in the place of the names that were made of them here."""
+    with _lock:
+        for label, name in _names.items():
+            text = text.replace(name, label)
+    return text
+
+
 def _tell_janitor(name: str) -> None:
     global _janitor
     if _janitor is None or _janitor.poll() is not None:

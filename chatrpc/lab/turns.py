@@ -12,6 +12,8 @@ from typing import Any
 
 from chatrpc.errors import Ran, RpcError
 
+from . import services
+
 GUARD = 60.0  # seconds that a wait lasts where the client does not end its own calls
 
 _RAN = {
@@ -71,7 +73,7 @@ class Turn:
 def explain(error: Exception) -> tuple[str, str]:
     """Return an error's sentence, and what to know and do about it."""
     if isinstance(error, RpcError):
-        return str(error), f"{_RAN[error.ran]} {error.advice}".strip()
+        return services.plain(str(error)), f"{_RAN[error.ran]} {error.advice}".strip()
     return (
         f"{type(error).__name__}: {error}",
         "This is none of chatrpc's errors: look into the client.",

@@ -204,7 +204,7 @@ class Transport:
             raise BrokerError(f"the broker at {self.address} does not answer")
         try:
             with translated(self.address):
-                channel = self._asking or self._connection.channel(rpc_timeout=5)
+                channel = self._asking or self._connection.channel(rpc_timeout=timeout)
                 channel.patience(timeout)
                 self._asking = None
                 yield channel

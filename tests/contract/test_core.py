@@ -24,6 +24,7 @@ from chatrpc import (
     topology,
     transport,
 )
+from chatrpc.lab.wire import Wire
 from chatrpc.messages import LARGEST
 from chatrpc.settings import Address
 
@@ -523,6 +524,19 @@ class TestTheServer:
         raw.queue.declare(topology.request_queue(service), durable=True)
         with pytest.raises(BrokerRefused, match="inequivalent"):
             RpcServer(service, url=url).start()
+
+
+def test_each_of_several_stalls_costs_a_call_no_more_than_its_deadline(url, service, server):
+    with Wire(url) as wire, RpcClient(service, url=wire.url, timeout=0.4) as client:
+        for turn in range(3):
+            assert client.call("echo", turn) == turn
+            wire.stall(to_broker=False)
+            start = time.monotonic()
+            with pytest.raises(CallTimeout):
+                client.call("echo", "lost on its way back")
+            took = time.monotonic() - start
+            wire.mend()
+            assert took < 0.4 + 0.5, f"stall {turn + 1}"
 
 
 def test_amqpstorm_is_the_version_whose_inside_we_know():
