@@ -54,11 +54,12 @@ def _words(path: Path) -> list[str]:
     return [word.strip("`:").lower() for line in lines for word in BOLD.findall(line)]
 
 
-GLOSSARY = {
-    name.strip("` ").lower(): row
+ENTRIES = [
+    (name.strip("` ").lower(), row)
     for row in _rows((FOLDER / "GLOSSARY.md").read_text(encoding="utf-8"), "# Glossary")
     for name in row[0].split(", ")
-}
+]
+GLOSSARY = dict(ENTRIES)
 MAP = {row[0][:2]: row for row in _rows(TEACHING, "## The map")}
 WHOLE = {lesson: int(row[1]) for lesson, row in MAP.items()}
 
@@ -73,7 +74,8 @@ def test_each_word_of_a_lesson_stands_in_the_glossary(path: Path) -> None:
 
 
 def test_each_word_of_the_glossary_is_whole() -> None:
-    """It has its Spanish, a meaning, and lessons that the course has."""
+    """It has one entry, with its Spanish, a meaning, and lessons that the course has."""
+    assert len(ENTRIES) == len(GLOSSARY), "a word stands there twice"
     for row in GLOSSARY.values():
         assert len(row) == 4, row
         assert all(row), row
