@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from committed import LESSONS
+from committed import LESSONS, ROOT
 
 from chatrpc.lab import sync
 from chatrpc.lab.promises import PROMISES
+from chatrpc.lab.promises.registry import Promise
 
 pytestmark = pytest.mark.no_broker
 
@@ -39,6 +40,13 @@ SHIPS = {
     "08": ["topology", "methods"],
     "09": ["confirms", "backoff", "link", "client", "server"],
 }
+
+
+@pytest.mark.parametrize("promise", PROMISES.values(), ids=lambda promise: promise.id)
+def test_the_readme_states_it_as_it_is_judged(promise: Promise) -> None:
+    """Word for word, with its lesson."""
+    row = f"| {promise.id} | {promise.sentence} | {promise.lesson} |"
+    assert row in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("id", REACHED)
