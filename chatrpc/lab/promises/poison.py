@@ -98,9 +98,9 @@ def poison_is_put_away(trial: Trial) -> None:
             client.call("echo", "expires", timeout=0.2)  # neither is who waited too long
         with _crash(trial, client):
             dead.are(len(BODIES) + len(PROPERTIES) + 1, 10.0)
-        time.sleep(0.2)  # what the last worker had in hand is back by now
-        waiting, _ = transport.look(request_queue(trial.service))
+        waiting = _left(transport, request_queue(trial.service))
         check(waiting == 0, "among the dead letters is one that was none: a poison still waits")
+        dead.are(len(BODIES) + len(PROPERTIES) + 1, 0.0)
     finally:
         transport.close()
 
@@ -123,6 +123,15 @@ class _DeadLetters:
 
     def _count(self) -> int:
         return self._transport.look(self._queue)[0]
+
+
+def _left(transport: Transport, queue: str) -> int:
+    """Return how many messages a queue has when its last worker is gone."""
+    end = time.monotonic() + 5.0
+    while transport.look(queue)[1] and time.monotonic() < end:
+        time.sleep(0.05)
+    time.sleep(0.2)  # what that worker had in hand is back by now
+    return transport.look(queue)[0]
 
 
 def _send_undecodable(transport: Transport, service: str) -> None:
