@@ -23,7 +23,7 @@ from chatrpc.broker import Cluster, Node
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
-LIMIT = 1500  # seconds a stage may take before it is interrupted
+LIMIT = 2700  # seconds a stage may take before it is interrupted
 APART = ("unit", "lessons", "web")  # folders of tests with a stage of their own
 
 
