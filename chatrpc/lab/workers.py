@@ -32,6 +32,9 @@ from .jobs import Carried, Job, Script
 from .problem import LabProblem
 from .tally import POINTS, Tally
 
+# Python 3.11 cannot parse in several threads at once: ``ast`` counts its depth for all together.
+_parsing = threading.Lock()
+
 READY = 15.0  # seconds within which a worker must listen
 LEAVE = 5.0  # seconds that a worker gets to finish the work in hand
 POLL = 0.03  # seconds between two looks
@@ -320,7 +323,8 @@ class Worker:
         self._clear()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
         self._folder = Path(tempfile.mkdtemp(prefix="chatrpc-worker-"))
-        command = self._job.prepare(self._folder, self.service)
+        with _parsing:
+            command = self._job.prepare(self._folder, self.service)
         self._tally = None
         if isinstance(self._job, Carried):
             self._tally = Tally(self._folder / "tally")
