@@ -27,20 +27,17 @@ class Caution:
 
     def __init__(self, link: Link, agenda: Agenda, *, queue: str) -> None:
         self._link, self._agenda, self._queue = link, agenda, queue
-        self._proof: Arrival | None = None  # the first request that was not suspect
-        self._trusts = False
+        self._tag = queue + WARY
+        self._proof: Arrival | None = None  # the first request that was not suspect, in hand
 
     def came(self, arrival: Arrival) -> None:
         """Learn of a request; on the inbound thread."""
-        if self._trusts or arrival.delivery.consumer != self._queue + WARY:
+        delivery = arrival.delivery
+        if delivery.consumer != self._tag or delivery.problem:
             return
-        if (
-            arrival.delivery.problem
-            or topology.returns(arrival.delivery.message.headers) >= _SUSPECT
-        ):
-            return
-        now, self._proof = time.monotonic(), arrival
-        self._agenda.at(now + _SOON, lambda: self._look(arrival, now + _AT_LAST))
+        if topology.returns(delivery.message.headers) < _SUSPECT:
+            now, self._proof = time.monotonic(), arrival
+            self._agenda.at(now + _SOON, lambda: self._look(arrival, now + _AT_LAST))
 
     def done(self, arrival: Arrival) -> None:
         """Acknowledge a request; if it is the first that was not suspect, trust before that.
@@ -53,16 +50,14 @@ class Caution:
             self._link.ack(arrival)
 
     def _trust(self, arrival: Arrival) -> None:
-        if not self._trusts:
-            self._trusts = True
-            self._link.trust()
         self._proof = None
+        self._link.trust()
         self._link.ack(arrival)
 
     def _look(self, arrival: Arrival, at_last: float) -> None:
         # While the first request is in hand, the broker would count us twice: so not
         # before others wait.
-        if arrival is not self._proof or self._trusts:
+        if arrival is not self._proof:
             return
         now = time.monotonic()
         try:
@@ -70,7 +65,7 @@ class Caution:
         except RpcError:
             waiting = 0
         if waiting or now > at_last:
-            self._trusts = True
+            self._proof = None
             self._link.trust()
         else:
             self._agenda.at(now + _SOON, lambda: self._look(arrival, at_last))

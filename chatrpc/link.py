@@ -185,8 +185,10 @@ class Link:
 
     def stop_reading(self) -> None:
         """Take no more deliveries; those in hand can still be acknowledged."""
-        if (standing := self._standing) is not None:
-            standing.transport.stop_consuming(standing.reading, timeout=0.5)
+        with self._trusting:
+            if (standing := self._standing) is not None:
+                standing.wary = False  # who stops has nobody to trust any more
+                standing.transport.stop_consuming(standing.reading, timeout=0.5)
 
     def close(self, *, delete: str | None = None) -> None:
         """End the link within 2 seconds, deleting the queue ``delete`` if the broker hears us."""

@@ -158,8 +158,8 @@ class RpcServer:
         link.stop_reading()
         self._crew.close(max(0.0, end - time.monotonic()))
         self._replies.drain(max(0.0, end - time.monotonic()))
+        self._agenda.close()  # before the link: it may still owe an acknowledgement
         link.close()
-        self._agenda.close()
         self._link = None
 
     def __enter__(self) -> RpcServer:

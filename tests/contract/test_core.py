@@ -410,6 +410,15 @@ class TestTheLinkHeals:
                 assert not any(one_by_one)
                 assert not any(future.result() for future in at_once)
 
+    def test_what_a_fresh_server_has_answered_does_not_come_back(self, client, raw, url, service):
+        for turn in range(10):
+            server = RpcServer(service, url=url)
+            server.method("echo")(lambda value: value)
+            with server:
+                assert client.call("echo", turn) == turn
+            time.sleep(0.05)  # what was not acknowledged is back by now
+            assert depth(raw, topology.request_queue(service)) == 0
+
     def test_a_deleted_queue_is_declared_again(self, server, client, raw, service):
         assert client.call("echo", 0) == 0
         raw.queue.delete(topology.request_queue(service))
