@@ -25,8 +25,8 @@ COMMANDS = {
     "doctor": "what is here, what is missing, and what to do about it",
     "stop": "end everything that was started here: lab, app, workers, broker",
 }
-PASSES_ON = ("lab", "app", "worker", "judge", "catch-up")
-OWN_HELP = ("judge", "catch-up")  # what these do not know goes to what they start
+OWN_HELP = ("judge", "catch-up")  # these have a parser of their own
+PASSES_ON = ("lab", "app", "worker", *OWN_HELP)  # what these do not know goes to what they start
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import select
 import ssl
 import threading
@@ -49,8 +50,9 @@ class TurnSocket(ssl.SSLSocket):
 
     def _await(self, event: int) -> None:
         waiting = select.poll()
-        waiting.register(self.fileno(), event)
-        waiting.poll(1000)
+        with contextlib.suppress(ValueError):  # closed meanwhile: the next step says so
+            waiting.register(self.fileno(), event)
+            waiting.poll(1000)
 
 
 def options(address: Address, ca: str | None) -> dict[str, Any]:
