@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import amqpstorm
 import pytest
@@ -114,6 +116,25 @@ def _delete_queues(url: str, service: str) -> None:
     with amqpstorm.Connection(*login, port=address.port) as link, link.channel() as channel:
         for queue in queues:
             channel.queue.delete(queue)
+
+
+@pytest.fixture
+def cell(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, Any]]:
+    """Run a cell as a kernel does, and return the names it leaves."""
+    from IPython.core.interactiveshell import InteractiveShell
+    from traitlets.config import Config
+
+    quiet = Config()
+    quiet.HistoryManager.enabled = False  # or it writes into a folder that is gone at the exit
+    shell = InteractiveShell(config=quiet)
+    shell.user_module.__name__ = "__main__"
+    monkeypatch.setitem(sys.modules, "__main__", shell.user_module)
+
+    def run(source: str) -> dict[str, Any]:
+        shell.run_cell(source).raise_error()
+        return shell.user_ns
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -16,11 +16,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect, sync_playwright
 
 from chatrpc import running
 from chatrpc.lab.sync import KERNEL
+from tests.programs import CHROMIUM_FLAGS
 
+PATIENCE = 60_000  # milliseconds
 IDLE = ".jp-Notebook-ExecutionIndicator[data-status=idle]"
 QUIET = {"fetchNews": "false", "checkForUpdates": False}
 RUN_ALL = """async () => {
@@ -63,6 +65,18 @@ def serving(folder: Path, *, theme: str = "JupyterLab Light") -> Iterator[str]:
         shutil.rmtree(folder / "settings", ignore_errors=True)
 
 
+@contextmanager
+def browsing(chromium: str, *, width: int, height: int) -> Iterator[Page]:
+    """Start a real browser, and yield a page of it."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
+        page = browser.new_page(viewport={"width": width, "height": height}, locale="en-US")
+        page.set_default_timeout(PATIENCE)
+        expect.set_options(timeout=PATIENCE)
+        yield page
+        browser.close()
+
+
 def _wait_for(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
     end = time.monotonic() + 60
     while True:
@@ -79,9 +93,8 @@ def notebook(path: Path, *cells: str) -> Path:
     """Write a notebook of these cells of code."""
     made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     for cell in made.cells:
-        cell.metadata["tags"] = [
-            "raises-exception"
-        ]  # one that fails does not keep the next from running
+        # One that fails does not keep the next from running.
+        cell.metadata["tags"] = ["raises-exception"]
     made.metadata["kernelspec"] = KERNEL  # or JupyterLab asks for one
     nbformat.write(made, path)
     return path

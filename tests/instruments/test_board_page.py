@@ -7,14 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from tests import jupyterlab
-from tests.programs import CHROMIUM_FLAGS
 
 pytestmark = pytest.mark.browser
 
-PATIENCE = 60_000  # milliseconds
 CELLS = [
     """
 import threading
@@ -47,15 +45,12 @@ SENTENCES = {
 def page(chromium: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Page]:
     """A page of a real browser with the notebook open, in either theme."""
     jupyterlab.notebook(tmp_path / "board.ipynb", *CELLS)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
-        page = browser.new_page(viewport={"width": 1400, "height": 1500})
-        page.set_default_timeout(PATIENCE)
-        expect.set_options(timeout=PATIENCE)
-        with jupyterlab.serving(tmp_path, theme=request.param) as address:
-            jupyterlab.open_notebook(page, address, "board.ipynb")
-            yield page
-        browser.close()
+    with (
+        jupyterlab.browsing(chromium, width=1400, height=1500) as page,
+        jupyterlab.serving(tmp_path, theme=request.param) as address,
+    ):
+        jupyterlab.open_notebook(page, address, "board.ipynb")
+        yield page
 
 
 def test_the_board_fills_while_it_is_judged(page: Page) -> None:

@@ -7,15 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from chatrpc.lab.checks.lesson_00 import EXERCISES
 from tests import jupyterlab
-from tests.programs import CHROMIUM_FLAGS
 
 pytestmark = [pytest.mark.browser, pytest.mark.no_broker]
 
-PATIENCE = 60_000  # milliseconds
 CELLS = [
     'from chatrpc import lab\n\n\n@lab.exercise("00.1")\ndef hops():\n    return ...',
     '@lab.exercise("00.1")\ndef hops():\n    return "ABCDEF"',
@@ -71,15 +69,12 @@ def page(
     """A page of a real browser with the notebook open, in either theme."""
     monkeypatch.delenv("CHATRPC_MODULE", raising=False)
     jupyterlab.notebook(tmp_path / "cards.ipynb", *CELLS)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
-        page = browser.new_page(viewport={"width": 1400, "height": 2400})
-        page.set_default_timeout(PATIENCE)
-        expect.set_options(timeout=PATIENCE)
-        with jupyterlab.serving(tmp_path, theme=request.param) as address:
-            jupyterlab.open_notebook(page, address, "cards.ipynb")
-            yield page
-        browser.close()
+    with (
+        jupyterlab.browsing(chromium, width=1400, height=2400) as page,
+        jupyterlab.serving(tmp_path, theme=request.param) as address,
+    ):
+        jupyterlab.open_notebook(page, address, "cards.ipynb")
+        yield page
 
 
 def test_hints_the_solution_a_difference_and_a_saved_class(page: Page, tmp_path: Path) -> None:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from IPython.core.interactiveshell import InteractiveShell
-from traitlets.config import Config
 
 from chatrpc import CallTimeout, RpcClient
 from chatrpc.lab import workers
@@ -70,22 +67,6 @@ class MyServer:
 def _no_worker_left() -> Iterator[None]:
     yield
     workers.stop_all()
-
-
-@pytest.fixture
-def cell(monkeypatch: pytest.MonkeyPatch) -> Cell:
-    """Run a cell as a kernel does, and return the names it leaves."""
-    quiet = Config()
-    quiet.HistoryManager.enabled = False
-    shell = InteractiveShell(config=quiet)
-    shell.user_module.__name__ = "__main__"
-    monkeypatch.setitem(sys.modules, "__main__", shell.user_module)
-
-    def run(source: str) -> dict[str, Any]:
-        shell.run_cell(source).raise_error()
-        return shell.user_ns
-
-    return run
 
 
 def within(seconds: float, holds: Callable[[], bool]) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -11,13 +10,12 @@ from typing import Any
 
 import pytest
 from committed import FOLDER
-from IPython.core.interactiveshell import InteractiveShell
-from traitlets.config import Config
 
 from chatrpc.lab import exercises, sync
 from chatrpc.lab.exercises import Outcome, judge_answer
 from chatrpc.lab.solutions import solutions
 
+Cell = Callable[[str], dict[str, Any]]
 Answered = Callable[[str, str], Any]
 
 
@@ -39,24 +37,15 @@ def building(path: Path) -> list[str]:
 
 
 @pytest.fixture
-def answered(monkeypatch: pytest.MonkeyPatch, url: str) -> Answered:
+def answered(cell: Cell, monkeypatch: pytest.MonkeyPatch, url: str) -> Answered:
     """Give an answer as a student does, in a kernel's cell after those of its lesson."""
     monkeypatch.setattr(exercises, "_tries", Counter())  # each answer is a first try
-    quiet = Config()
-    quiet.HistoryManager.enabled = False
-    shell = InteractiveShell(config=quiet)
-    shell.user_module.__name__ = "__main__"
-    monkeypatch.setitem(sys.modules, "__main__", shell.user_module)
-
-    def run(source: str) -> dict[str, Any]:
-        shell.run_cell(source).raise_error()
-        return shell.user_ns
 
     def answer(id: str, source: str) -> Any:
-        for cell in building(lesson(id[:2])):
-            run(cell)
+        for part in building(lesson(id[:2])):
+            cell(part)
         name = ast.parse(source).body[-1].name
-        return judge_answer(id, run(source)[name])
+        return judge_answer(id, cell(source)[name])
 
     return answer
 

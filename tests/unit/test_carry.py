@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from IPython.core.interactiveshell import InteractiveShell
-from traitlets.config import Config
 
 from chatrpc.lab.carry import carry, module_of
 from chatrpc.lab.problem import LabProblem
 from chatrpc.lab.turns import Turn
 
 Cell = Callable[[str], dict[str, Any]]
-
-
-@pytest.fixture
-def cell(monkeypatch: pytest.MonkeyPatch) -> Cell:
-    """Run a cell as a kernel does, and return the names it leaves."""
-    quiet = Config()
-    quiet.HistoryManager.enabled = False
-    shell = InteractiveShell(config=quiet)
-    shell.user_module.__name__ = "__main__"
-    monkeypatch.setitem(sys.modules, "__main__", shell.user_module)
-
-    def run(source: str) -> dict[str, Any]:
-        shell.run_cell(source).raise_error()
-        return shell.user_ns
-
-    return run
 
 
 def loaded(text: str) -> dict[str, Any]:

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from IPython.core.interactiveshell import InteractiveShell
-from traitlets.config import Config
 
 from chatrpc import CallTimeout, lab
 from chatrpc.lab.module import Module
@@ -26,22 +24,6 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("CHATRPC_MODULE", raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path / "my_chatrpc.py"
-
-
-@pytest.fixture
-def cell(monkeypatch: pytest.MonkeyPatch) -> Cell:
-    """Run a cell as a kernel does, and return the names it leaves."""
-    quiet = Config()
-    quiet.HistoryManager.enabled = False
-    shell = InteractiveShell(config=quiet)
-    shell.user_module.__name__ = "__main__"
-    monkeypatch.setitem(sys.modules, "__main__", shell.user_module)
-
-    def run(source: str) -> dict[str, Any]:
-        shell.run_cell(source).raise_error()
-        return shell.user_ns
-
-    return run
 
 
 def loaded(file: Path) -> dict[str, Any]:

@@ -5,30 +5,11 @@ from __future__ import annotations
 import re
 
 import pytest
-from IPython.core.interactiveshell import InteractiveShell
-from traitlets.config import Config
 
 from chatrpc.lab.cells import definitions
 from chatrpc.lab.problem import LabProblem
 from chatrpc.lab.source import diff, source_of
 from chatrpc.lab.turns import Turn
-
-
-@pytest.fixture
-def cell():
-    """Run a cell as a kernel does, and return the names it leaves."""
-    quiet = Config()
-    quiet.HistoryManager.enabled = False  # or it writes into a folder that is gone at the exit
-    shell = InteractiveShell(config=quiet)
-    shell.user_module.__name__ = "__main__"
-
-    def run(source: str) -> dict:
-        result = shell.run_cell(source)
-        result.raise_error()
-        return shell.user_ns
-
-    return run
-
 
 V1 = '''class Counter:
     """Counts."""

@@ -14,19 +14,14 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from playwright.sync_api import ConsoleMessage, FrameLocator, Page, expect, sync_playwright
+from playwright.sync_api import ConsoleMessage, FrameLocator, Page, expect
 
-from tests.programs import CHROMIUM_FLAGS, ROOT, Program, consumer
+from tests import jupyterlab
+from tests.programs import ROOT, Program, consumer
 
 pytestmark = pytest.mark.browser
 
-PATIENCE = 60_000  # milliseconds
 KIT = ("app.py", "chatrpc", "worker", "templates", "static")
-IDLE = ".jp-Notebook-ExecutionIndicator[data-status=idle]"
-RUN_ALL = """async () => {
-    await jupyterapp.shell.currentWidget.sessionContext.ready;
-    jupyterapp.commands.execute('notebook:run-all-cells');
-}"""
 
 
 @pytest.fixture
@@ -63,12 +58,8 @@ def laboratory(service: str, tmp_path: Path) -> Iterator[str]:
 @pytest.fixture
 def page(chromium: str) -> Iterator[Page]:
     """A page of a real browser."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
-        page = browser.new_page(viewport={"width": 1280, "height": 1000}, locale="en-US")
-        page.set_default_timeout(PATIENCE)
+    with jupyterlab.browsing(chromium, width=1280, height=1000) as page:
         yield page
-        browser.close()
 
 
 @pytest.fixture
@@ -90,10 +81,12 @@ def elsewhere(tmp_path: Path) -> Iterator[Path]:
 def run(page: Page, notebook: str) -> FrameLocator:
     """Open the notebook and run it; the frame that it shows."""
     page.goto(notebook)
-    page.wait_for_selector(IDLE)
-    page.evaluate(RUN_ALL)
+    page.wait_for_selector(jupyterlab.IDLE)
+    jupyterlab.run_all(page, wait=False)
     frame = page.frame_locator(".chatrpc-page iframe")
-    expect(frame.locator("#presence")).to_have_text("1 worker is listening", timeout=PATIENCE)
+    expect(frame.locator("#presence")).to_have_text(
+        "1 worker is listening", timeout=jupyterlab.PATIENCE
+    )
     return frame
 
 
@@ -106,9 +99,13 @@ def test_the_page_chats_in_the_notebook_and_nowhere_else(
     assert focused != "IFRAME", "who runs cells must not be taken away from them"
     frame.locator("#text").fill("/echo from the notebook")
     frame.locator("#text").press("Enter")
-    expect(frame.locator(".answer .said")).to_have_text("from the notebook", timeout=PATIENCE)
+    expect(frame.locator(".answer .said")).to_have_text(
+        "from the notebook", timeout=jupyterlab.PATIENCE
+    )
     address = page.locator(".chatrpc-page a").inner_text()
-    expect(page.locator(".jp-OutputArea-output").last).to_contain_text(address, timeout=PATIENCE)
+    expect(page.locator(".jp-OutputArea-output").last).to_contain_text(
+        address, timeout=jupyterlab.PATIENCE
+    )
 
     (elsewhere / "index.html").write_text(f"<iframe src={json.dumps(address)}></iframe>")
     refused: list[str] = []
