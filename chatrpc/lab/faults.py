@@ -472,11 +472,10 @@ def forge_replies(service: str, *, knows_id: bool = False, url: str | None = Non
     return Fault(f"Each question to {service} gets a forged reply, too", watch, forger.stop)
 
 
-class _Forger:
-    """Reads requests from the firehose and answers each with a lie."""
+class _Meddler:
+    """Reads a service's messages from the firehose, and publishes what it likes."""
 
-    def __init__(self, service: str, knows_id: bool, url: str | None) -> None:
-        self._knows_id = knows_id
+    def __init__(self, service: str, url: str | None) -> None:
         self._transport = connect(url)
         self._channel: Channel = self._transport.channel()
         self._firehose = Firehose(only=service, url=url, on_hop=self._hop)
@@ -490,7 +489,22 @@ class _Forger:
 
     def stop(self) -> None:
         self._firehose.__exit__(None, None, None)
+        self._publish_no_more()
         self._transport.close()
+
+    def _publish_no_more(self) -> None:
+        """Wait for what is still to be published."""
+
+    def _hop(self, hop: Hop) -> None:
+        raise NotImplementedError
+
+
+class _Forger(_Meddler):
+    """Answers each request with a lie."""
+
+    def __init__(self, service: str, knows_id: bool, url: str | None) -> None:
+        self._knows_id = knows_id
+        super().__init__(service, url)
 
     def _hop(self, hop: Hop) -> None:
         if hop.kind != "publish" or not hop.reply_to:
@@ -500,30 +514,19 @@ class _Forger:
         self._channel.publish("lie", lie, exchange="", key=hop.reply_to, mandatory=False)
 
 
-class _Copier:
-    """Reads replies from the firehose and publishes each once more."""
+class _Copier(_Meddler):
+    """Publishes each reply once more."""
 
     def __init__(self, service: str, after: float, url: str | None) -> None:
         self._after = after
-        self._transport = connect(url)
-        self._channel: Channel = self._transport.channel()
-        self._firehose = Firehose(only=service, url=url, on_hop=self._hop)
         self._asked: set[str] = set()
         self._copied: set[tuple[object, ...]] = set()
         self._timers: list[threading.Timer] = []
+        super().__init__(service, url)
 
-    def start(self) -> None:
-        try:
-            self._firehose.__enter__()
-        except BaseException:
-            self._transport.close()
-            raise
-
-    def stop(self) -> None:
-        self._firehose.__exit__(None, None, None)
+    def _publish_no_more(self) -> None:
         for timer in self._timers:
             timer.join(self._after + 1.0)
-        self._transport.close()
 
     def _hop(self, hop: Hop) -> None:
         if hop.reply_to:

@@ -23,7 +23,32 @@ from .rungs import Arrow, Lane, View, rungs
 from .story import Call, tell
 
 
-class Ladder:
+class _Shown:
+    """What can be drawn: the same picture for the eye and as text."""
+
+    @property
+    def picture(self) -> Picture:
+        """What is drawn."""
+        raise NotImplementedError
+
+    @property
+    def text(self) -> str:
+        """The picture for a terminal, a screen reader and a comparison."""
+        return self.picture.text
+
+    @property
+    def svg(self) -> str:
+        """The picture for the eye, on a card of its own colours."""
+        return self.picture.svg
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+class Ladder(_Shown):
     """What ``with lab.trace() as ladder`` leaves: print it, show it, or read ``hops``.
 
     ``missing_queues`` are queues that somebody wrote to and that do not exist, ``empty_queues``
@@ -109,27 +134,11 @@ class Ladder:
             raise LabProblem(f"Nobody here is called {lane or 'client 1'!r}: there is {there}.")
         return Covered(self, lane, times=times)
 
-    @property
-    def text(self) -> str:
-        """The ladder for a terminal, a screen reader and a comparison."""
-        return self.picture.text
-
-    @property
-    def svg(self) -> str:
-        """The ladder for the eye, on a card of its own colours."""
-        return self.picture.svg
-
-    def __str__(self) -> str:
-        return self.text
-
-    def __repr__(self) -> str:
-        return self.text
-
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         return _bundle(self, self.picture, "")
 
 
-class Covered:
+class Covered(_Shown):
     """One party's side of a ladder; ``uncover()`` gives the whole."""
 
     def __init__(self, ladder: Ladder, lane: str, *, times: bool = False) -> None:
@@ -155,22 +164,6 @@ class Covered:
         rows = fold(arrows, lanes)
         times = _seconds(arrows, self._ladder._ended) if self._times else ()
         return Picture(lanes, rows, notes, only=self.lane, times=times[: len(rows)])
-
-    @property
-    def text(self) -> str:
-        """The party's side for a terminal, a screen reader and a comparison."""
-        return self.picture.text
-
-    @property
-    def svg(self) -> str:
-        """The party's side for the eye."""
-        return self.picture.svg
-
-    def __str__(self) -> str:
-        return self.text
-
-    def __repr__(self) -> str:
-        return self.text
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         return _bundle(self._ladder, self.picture, self.lane)

@@ -10,12 +10,13 @@ with the request in its hands, and one reply is lost.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import random
 import secrets
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from html import escape
 
 from .. import topology
@@ -109,9 +110,14 @@ def silences(*, seed: int = 0) -> Silences:
 # The four scenes
 
 
-def _lost(label: str) -> Ladder:
-    service = own_service(label)
+@contextlib.contextmanager
+def _scene(service: str) -> Iterator[tuple[_Asker, Ladder]]:
     with _Asker(service) as ana, trace(service, names={ASKER: ana.connection}) as ladder:
+        yield ana, ladder
+
+
+def _lost(label: str) -> Ladder:
+    with _scene(own_service(label)) as (ana, ladder):
         ana.ask()
         ana.wait()
     return ladder
@@ -119,11 +125,7 @@ def _lost(label: str) -> Ladder:
 
 def _slow(label: str) -> Ladder:
     service = own_service(label)
-    with (
-        _Asker(service) as ana,
-        _Answerer(service) as worker,
-        trace(service, names={ASKER: ana.connection}) as ladder,
-    ):
+    with _Answerer(service) as worker, _scene(service) as (ana, ladder):
         ana.ask()
         asked = worker.take()
         ana.wait()
@@ -135,7 +137,7 @@ def _slow(label: str) -> Ladder:
 def _dead(label: str) -> Ladder:
     service = own_service(label)
     crew = Crew(service, RpcServer, coffee, workers=1, dies=_DEATH)
-    with crew, _Asker(service) as ana, trace(service, names={ASKER: ana.connection}) as ladder:
+    with crew, _scene(service) as (ana, ladder):
         ana.ask()
         ana.wait()
     return ladder
@@ -143,11 +145,7 @@ def _dead(label: str) -> Ladder:
 
 def _reply_lost(label: str) -> Ladder:
     service = own_service(label)
-    with (
-        _Asker(service) as ana,
-        _Answerer(service) as worker,
-        trace(service, names={ASKER: ana.connection}) as ladder,
-    ):
+    with _Answerer(service) as worker, _scene(service) as (ana, ladder):
         ana.ask()
         asked = worker.take()
         ana.lose_replies()
