@@ -240,13 +240,17 @@ def trace(
     ladder._view = View(all_exchanges=exchanges, acks=acks)
     graves = [dead_letters] if isinstance(dead_letters, str) else list(dead_letters)
     seen: list[Seen] = []
+
+    def hear(one: Seen) -> None:
+        seen.append(replace(one, port=wire.through(one.port)))  # as long as that is known
+
     traced: Firehose | None = None
     with contextlib.ExitStack() as stack:
         try:
             traced = stack.enter_context(Firehose(only=only, dead=[DEAD, *graves], url=url))
         except NoTrace as problem:
             ladder.note = f"{problem} Here is what this notebook itself knows."
-        stack.enter_context(witness(seen.append, but=traced.port if traced else None))
+        stack.enter_context(witness(hear, but=traced.port if traced else None))
         try:
             yield ladder
         finally:
@@ -265,7 +269,7 @@ KNOWN = ("publish", "deliver")
 
 
 def _from_the_broker(ladder: Ladder, firehose: Firehose, seen: Sequence[Seen]) -> None:
-    ours = [replace(one, port=wire.through(one.port)) for one in tuple(seen)]
+    ours = tuple(seen)
     firehose.settle(expected=Counter((one.kind, one.port) for one in ours if one.kind in KNOWN))
     hops = list(firehose.hops)
     ladder.hops = [*hops, *ends.about(hops, ours)]
@@ -282,7 +286,7 @@ def _from_the_broker(ladder: Ladder, firehose: Firehose, seen: Sequence[Seen]) -
 
 def _from_here(ladder: Ladder, seen: Sequence[Seen], only: Sequence[str]) -> None:
     time.sleep(QUIET)
-    ours = [replace(one, port=wire.through(one.port)) for one in tuple(seen)]
+    ours = tuple(seen)
     kept = Filter(*only)
     hops = [hop for hop in ends.alone(ours) if kept(hop)]
     ladder.hops = [*hops, *ends.about(hops, ours)]

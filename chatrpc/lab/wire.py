@@ -31,7 +31,9 @@ DIAL = 2.0
 COMMAND = 5.0
 RESET = struct.pack("ii", 1, 0)
 
-_through: dict[int, int] = {}
+LATE = 5.0  # seconds in which what a closed connection had said may still be told of
+
+_through: dict[int, _Pair] = {}
 
 
 class _Direction:
@@ -80,12 +82,15 @@ class _Pair:
 
     def __init__(self, client: socket.socket, broker: socket.socket) -> None:
         self.sockets = (client, broker)
+        self.port_at_broker = int(broker.getsockname()[1])
+        self.closed: float | None = None
         self.ways = (_Direction(client, broker), _Direction(broker, client))
         for end in self.sockets:
             end.setblocking(False)
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def close(self, *, reset: bool) -> None:
+        self.closed = time.monotonic()
         for end in self.sockets:
             with contextlib.suppress(OSError):
                 if reset:
@@ -305,8 +310,8 @@ class Wire:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             client.close()
             return
-        _through[client.getpeername()[1]] = broker.getsockname()[1]
-        self._pairs.append(_Pair(client, broker))
+        pair = _through[client.getpeername()[1]] = _Pair(client, broker)
+        self._pairs.append(pair)
 
     def _drop(self, *, reset: bool) -> None:
         while self._pairs:
@@ -335,8 +340,17 @@ class Wire:
 
 
 def through(port: int) -> int:
-    """Return the port at which the broker sees a connection from this one: a wire has its own."""
-    return _through.get(port, port)
+    """Return the port at which the broker sees a connection from this one: a wire has its own.
+
+    The system gives a port away again; so a connection that has ended is soon forgotten.
+    """
+    pair = _through.get(port)
+    if pair is None:
+        return port
+    if pair.closed is not None and time.monotonic() - pair.closed > LATE:
+        _through.pop(port, None)
+        return port
+    return pair.port_at_broker
 
 
 def _bound(port: int) -> socket.socket:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from chatrpc.lab.problem import LabProblem
-from chatrpc.lab.wire import Wire
+from chatrpc.lab.wire import Wire, through
 
 
 class Echo:
@@ -228,6 +228,24 @@ def test_either_side_hanging_up_ends_the_other(wire: Wire, echo: Echo) -> None:
     while wire.connections and time.monotonic() < stop:
         time.sleep(0.005)
     assert wire.connections == 0
+
+
+def test_whose_port_is_whose_is_known_while_it_is_theirs(
+    echo: Echo, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system gives the port of a connection that has ended to somebody else."""
+    with dial(wire) as client:
+        exchange(client, b"x")
+        port = client.getsockname()[1]
+        at_broker = through(port)
+        assert at_broker != port
+    assert echo.wait_for_end() == "fin"
+    stop = time.monotonic() + 2
+    while wire.connections and time.monotonic() < stop:
+        time.sleep(0.005)
+    assert through(port) == at_broker  # what was said last may still be told of
+    monkeypatch.setattr("chatrpc.lab.wire.LATE", 0.0)
+    assert through(port) == port
 
 
 def test_a_broker_that_is_away_refuses_through_the_wire() -> None:
