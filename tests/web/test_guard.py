@@ -295,7 +295,7 @@ def raw(site: str, *pieces: bytes, timeout: float = 20.0) -> bytes:
         with contextlib.suppress(OSError):  # it may close before all is sent
             for piece in pieces:
                 wire.sendall(piece)
-        wire.shutdown(socket.SHUT_WR)
+            wire.shutdown(socket.SHUT_WR)
         found = b""
         with contextlib.suppress(ConnectionResetError):
             while more := wire.recv(65536):
