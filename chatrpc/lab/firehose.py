@@ -106,12 +106,20 @@ class Hop:
     @property
     def origin(self) -> tuple[object, ...]:
         """The identity that a dead letter had when it was published; of others, their own."""
-        deaths = (self.properties.get("headers") or {}).get("x-death") or ()
-        if not deaths:
+        if not self._deaths:
             return self.identity
-        first = deaths[-1]
+        first = self._deaths[-1]
         keys = first.get("routing-keys") or [""]
         return self._identity(_text(first.get("exchange")), _text(keys[0]))
+
+    @property
+    def moved(self) -> bool:
+        """Whether it came to its queue as a dead letter of another."""
+        return any(_text(death.get("queue")) != self.queue for death in self._deaths)
+
+    @property
+    def _deaths(self) -> Sequence[Mapping[str, Any]]:
+        return (self.properties.get("headers") or {}).get("x-death") or ()
 
     def _identity(self, exchange: str, key: str) -> tuple[object, ...]:
         # A direct reply address is a word to its client and a token to everybody else.
