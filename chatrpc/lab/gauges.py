@@ -235,7 +235,7 @@ class Summary:
         if self._words:
             return self._words
         waiting = _most_and_last([s.waiting for s in self._samples])
-        workers = _most_and_last([s.consumers for s in self._samples])
+        workers = _most_and_last(_steady([s.consumers for s in self._samples]))
         return f"requests waiting:  {waiting}\nworkers listening: {workers}"
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
@@ -247,6 +247,19 @@ class Summary:
         bundle["text/html"] = f"<pre>{escape(repr(self))}</pre>"
         bundle["text/plain"] = repr(self)
         return bundle
+
+
+def _steady(values: Sequence[int | None]) -> list[int | None]:
+    """Leave out what one look alone has seen, but for the last.
+
+    A server that takes its consumer anew, after its first answer, has two for a moment.
+    """
+    last = len(values) - 1
+    return [
+        value
+        for at, value in enumerate(values)
+        if at == last or value in (*values[max(at - 1, 0) : at], values[at + 1])
+    ]
 
 
 def _most_and_last(values: Sequence[int | None]) -> str:

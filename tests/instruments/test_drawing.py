@@ -61,6 +61,7 @@ def test_covered_what_is_received_points_at_its_party_and_what_is_sent_away() ->
     tips = [float(re.match(r"M([\d.]+)", p.attrib["d"])[1]) for p in (sent, received)]  # type: ignore[index,union-attr]
     assert tips[0] > place + 100
     assert abs(tips[1] - place) < 5
+    assert [lane.name for lane in covered.picture.lanes] == ["client 1"]
     assert "worker" not in covered.svg
     assert "chat" not in covered.svg.partition("aria-label")[2].partition(">")[2]
 

@@ -71,6 +71,7 @@ def test_they_show_a_queue_that_fills_and_is_emptied(service: str, node: Node) -
                 time.sleep(0.2)
                 futures = [client.submit("hold") for _ in range(6)]
                 wait_until(lambda: gauges.samples[-1].waiting == 4)
+                assert gauges.samples[-1].consumers == 1
                 assert unacknowledged(service, node) == 2
                 gate.set()
                 for future in futures:
@@ -79,7 +80,10 @@ def test_they_show_a_queue_that_fills_and_is_emptied(service: str, node: Node) -
         wait_until(lambda: gauges.samples[-1].consumers == 0)
     text = repr(gauges)
     assert "now 0, most 4" in text
-    assert "now 0, most 1" in text
+    most = max(one.consumers or 0 for one in gauges.samples)
+    assert f"now 0, most {most}" in text
+    assert most in (1, 2)  # two while it takes its consumer anew, if that very moment was seen
+    assert repr(gauges.summary).endswith("workers listening: at most 1, 0 at the end")
     assert "answered  worker 1 7" in text
     assert gauges.served == {"worker 1": 7}
     assert max(s.held or 0 for s in gauges.samples) >= 2
@@ -144,7 +148,7 @@ def test_the_plot_draws_each_series_and_its_gap() -> None:
 @pytest.mark.no_broker
 def test_a_summary_tells_the_most_and_the_last_and_what_somebody_says_of_it() -> None:
     """The same on each run; the words are escaped, in the stored form and in the live one."""
-    series = [(0, 1), (4, 2), (1, None)]
+    series = [(0, 1), (4, 2), (3, 2), (3, 3), (2, 2), (1, None)]  # three, but for one look alone
     samples = [Sample(float(at), waiting, held) for at, (waiting, held) in enumerate(series)]
     assert repr(Summary("chat", samples)) == (
         "requests waiting:  at most 4, 1 at the end\nworkers listening: at most 2, away at the end"

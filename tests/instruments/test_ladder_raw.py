@@ -473,6 +473,7 @@ def test_where_tracing_is_off_or_forbidden_one_end_is_shown(
                     "bread?", "kitchen", properties=about | {"correlation_id": "2"}
                 )
                 other.basic.publish("soup!", "answers", properties={"correlation_id": "1"})
+                other.basic.publish("of another story", "elsewhere")
                 wait_until(lambda: (m := client.basic.get("answers")) and m.ack() is None)
             lines = ladder.text.splitlines()
             assert lines == [

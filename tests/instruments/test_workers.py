@@ -10,12 +10,15 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ipywidgets.widgets.widget import _instances
 
 from chatrpc import NoWorker, RpcClient
 from chatrpc.lab import jobs, services, workers
 from chatrpc.lab.problem import LabProblem
+from chatrpc.lab.sync import WIDGETS
 from chatrpc.lab.workers import State, worker
 
 
@@ -63,6 +66,33 @@ def test_stopped_nobody_listens_and_the_question_waits(service: str) -> None:
         assert not asked.done()
         card.start()
         assert asked.result(timeout=30) == "hola"
+
+
+def test_who_is_stopped_finishes_its_work_and_who_is_killed_does_not(service: str) -> None:
+    card = worker(service)
+    with RpcClient(service, timeout=20) as client:
+        for end, answered in ((card.stop, True), (card.kill, False)):
+            asked = client.submit("slow", 1.0)
+            assert within(5, lambda: card.busy == 1)
+            end()
+            assert not card.alive
+            assert within(1, asked.done) == answered
+            card.start()
+            asked.result()
+
+
+def test_the_buttons_of_a_card_start_stop_and_kill(service: str) -> None:
+    card = worker(service)
+    row = _children(card)
+    for word, state in (("stop", State.STOPPED), ("start", State.ALIVE), ("kill", State.KILLED)):
+        next(b for b in row if getattr(b, "description", "") == word).click()
+        assert card.state is state
+
+
+def _children(card: workers.Worker) -> list[Any]:
+    """The widgets of a card as it is shown."""
+    box = _instances[card._repr_mimebundle_()[WIDGETS]["model_id"]]
+    return list(box.children[0].children)
 
 
 def test_killed_and_started_again(service: str) -> None:
