@@ -29,6 +29,7 @@ BODY = 4096
 KEPT = 10_000
 """Hops that are kept; the rest is counted."""
 MARK = "chatrpc.trace."
+"""How names begin that are the laboratory's own, and of no story."""
 QUIET = 0.06
 """Seconds of silence after which nothing more is expected."""
 
@@ -106,12 +107,20 @@ class Hop:
     @property
     def origin(self) -> tuple[object, ...]:
         """The identity that a dead letter had when it was published; of others, their own."""
-        deaths = (self.properties.get("headers") or {}).get("x-death") or ()
-        if not deaths:
+        if not self._deaths:
             return self.identity
-        first = deaths[-1]
+        first = self._deaths[-1]
         keys = first.get("routing-keys") or [""]
         return self._identity(_text(first.get("exchange")), _text(keys[0]))
+
+    @property
+    def moved(self) -> bool:
+        """Whether it came to its queue as a dead letter of another."""
+        return any(_text(death.get("queue")) != self.queue for death in self._deaths)
+
+    @property
+    def _deaths(self) -> Sequence[Mapping[str, Any]]:
+        return (self.properties.get("headers") or {}).get("x-death") or ()
 
     def _identity(self, exchange: str, key: str) -> tuple[object, ...]:
         # A direct reply address is a word to its client and a token to everybody else.
@@ -217,7 +226,7 @@ class Firehose:
         self._url = url
         self._only = (only,) if isinstance(only, str) else tuple(only or ())
         self._dead = dead
-        self._graves: dict[str, str] = {}
+        self._graves: set[str] = set()
         self._filter = Filter(*self._only)
         self._on_hop = on_hop
         self._counts: Counter[tuple[str, int]] = Counter()
@@ -304,8 +313,9 @@ class Firehose:
         assert self._transport is not None
         if not self._transport.exists(Exchange(exchange, "fanout")):
             return
-        queue = self._channel.queue.declare(exclusive=True)["queue"]
-        self._graves[queue] = exchange
+        queue = MARK + uuid.uuid4().hex
+        self._channel.queue.declare(queue, exclusive=True)
+        self._graves.add(exchange)
         # One of these keys serves each kind of exchange: fanout and headers take any.
         for key in ("#", *self._only):
             self._channel.queue.bind(queue, exchange, key)
@@ -325,14 +335,14 @@ class Firehose:
         if delivery.problem:
             self.unreadable += 1
             return
-        if delivery.consumer in self._graves.values():
+        if delivery.consumer in self._graves:
             hop = read_dead(delivery)
         else:
             hop = read_hop(delivery.key, delivery.message.headers, delivery.message.body)
-        if hop.queue in self._graves or self._graves.keys() & set(hop.routed):
-            hop = replace(hop, routed=tuple(q for q in hop.routed if q not in self._graves))
-            if hop.queue:
-                return
+        if hop.queue.startswith(MARK):  # an ear of the laboratory: ours, or another trace's
+            return
+        if any(queue.startswith(MARK) for queue in hop.routed):
+            hop = replace(hop, routed=tuple(q for q in hop.routed if not q.startswith(MARK)))
         if (heard := self._marks.get(hop.routing_key)) is not None:
             heard.set()
         self._counts[hop.kind, hop.port] += 1

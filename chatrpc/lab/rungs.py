@@ -302,7 +302,7 @@ class _Scribe:
         is_reply = any(message is reply for reply, _ in call.replies)
         if is_reply and asker is not None and self.lanes.party(asker.connection) != party:
             notes.append(f"meant for {self.lanes.party(asker.connection)}")
-        kind = Kind.AGAIN if hop.redelivered else Kind.DELIVER
+        kind = Kind.AGAIN if message.again(at) else Kind.DELIVER
         yield self._arrow(queue, party, kind, ", ".join(notes), hop)
         settled = message.settled.get(at)
         if settled is not None and self.view.acks:

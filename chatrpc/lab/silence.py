@@ -23,6 +23,7 @@ from .. import topology
 from ..deadline import Deadline
 from ..messages import Message, Reply, Request
 from ..server import RpcServer
+from ..settings import Settings
 from ..transport import Delivery, Transport
 from . import points
 from .crew import Crew
@@ -231,7 +232,7 @@ class _Answerer(_Party):
 
     def __enter__(self) -> _Answerer:
         self._inbox: queue.SimpleQueue[Delivery] = queue.SimpleQueue()
-        for what in topology.for_server(self._service, limit=100):
+        for what in topology.for_server(self._service, limit=Settings.from_env().queue_limit):
             self._transport.declare(what)
         self._channel.on_delivery = self._inbox.put
         self._transport.consume(

@@ -35,6 +35,17 @@ class Sent:
         """The hop that shows the message."""
         return self.publish or (self.deliveries or self.dead)[0]
 
+    def again(self, at: int) -> bool:
+        """Whether a delivery, by its place, was not the first from its queue.
+
+        RabbitMQ 4.3 marks a message that was rejected as redelivered also where it comes to as
+        a dead letter; so the mark counts there only if we cannot know better.
+        """
+        hop = self.deliveries[at]
+        known = hop.moved and self.publish is not None
+        first = all(other.queue != hop.queue for other in self.deliveries[:at])
+        return hop.redelivered and not (known and first)
+
     @property
     def queues(self) -> list[str]:
         """The queues that it was routed to, in the order of their names."""
@@ -184,9 +195,10 @@ def _publish_of(hop: Hop, same: Sequence[Sent]) -> Sent | None:
         return any(d.queue == hop.queue for d in message.deliveries)
 
     def may(message: Sent) -> bool:
-        return not message.publish or bool(message.dead) or hop.queue in message.publish.routed
+        return not message.publish or hop.moved or hop.queue in message.publish.routed
 
-    fitting = [m for m in same if had(m) == hop.redelivered and may(m)]
+    again = hop.redelivered and not hop.moved  # RabbitMQ 4.3 marks what was rejected elsewhere, too
+    fitting = [m for m in same if had(m) == again and may(m)]
     return fitting[0] if fitting else (same[-1] if same else None)
 
 

@@ -52,3 +52,24 @@ def test_a_cup_too_many_is_seen_and_the_first_cup_of_a_notebook_is_number_one() 
     workers.stop_all()
     services.forget_ledger(service)
     assert not path.exists()
+
+
+def test_an_order_is_told_from_small_talk_and_from_its_repetition() -> None:
+    """Cups of before do not count; one order asked twice, under one id, is one order."""
+    service = services.service("test-orders")
+    worker(service)
+    with RpcClient(service) as client:
+        client.call("coffee")
+        with Coffee(service) as coffee:
+            assert repr(coffee) == "ordered 0, poured 0"
+            client.call("say", "hola")
+            client.call("say", "no /coffee for me")
+            assert repr(coffee) == "ordered 0, poured 0"
+            for _ in range(2):
+                client.call("coffee", message_id="one-and-the-same")
+            for words in ("/coffee", " /cafe", "/café"):
+                client.call("say", words)
+            assert coffee.ordered == 4
+            assert coffee.poured == 4
+    workers.stop_all()
+    services.forget_ledger(service)

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import amqpstorm
 import pytest
+from ipywidgets.widgets.widget import _instances
 
 from chatrpc import RpcClient, RpcServer
 from chatrpc.broker import Node
-from chatrpc.lab.gauges import Gauges, Sample, draw, spark, unacknowledged
+from chatrpc.lab.gauges import (
+    CONSUMERS,
+    HELD,
+    WAITING,
+    Gauges,
+    Sample,
+    Summary,
+    draw,
+    spark,
+    unacknowledged,
+)
 from chatrpc.lab.problem import LabProblem
 from chatrpc.lab.sync import WIDGETS
+from chatrpc.lab.wire import Wire
 
 
 def wait_until(sees: Callable[[], object], seconds: float = 5.0) -> None:
@@ -24,6 +38,18 @@ def wait_until(sees: Callable[[], object], seconds: float = 5.0) -> None:
         time.sleep(0.01)
 
 
+@pytest.fixture
+def _busy_elsewhere(url: str) -> Iterator[None]:
+    """Somebody else has a message of another queue in hand."""
+    with amqpstorm.UriConnection(url) as link, link.channel() as channel:
+        queue = channel.queue.declare("", exclusive=True)["queue"]
+        channel.confirm_deliveries()
+        channel.basic.publish("x", queue)
+        assert channel.basic.get(queue) is not None
+        yield
+
+
+@pytest.mark.usefixtures("_busy_elsewhere")
 def test_they_show_a_queue_that_fills_and_is_emptied(service: str, node: Node) -> None:
     """First no queue, then a worker, then requests that wait, then none; and what it holds."""
     gate = threading.Event()
@@ -84,6 +110,7 @@ def test_series_fold_into_bars() -> None:
     """The most of a span is shown; a gap is a gap."""
     assert spark([0, 1, 2, None, 7]) == "▁▂▃ █  now 7, most 7"
     assert spark([0] * 599 + [9]).startswith("▁" * 59 + "█")
+    assert spark([9] + [0] * 599).startswith("█" + "▁" * 59)
     assert spark([None, None]) == "no queue"
     assert spark([3, None]) == "█   now away, most 3"
 
@@ -94,6 +121,62 @@ def test_the_plot_is_well_formed_and_escaped() -> None:
     for samples in ([], [Sample(0.0, None, None)], [Sample(0.0, 3, 1), Sample(1.0, 0, 2)]):
         root = ET.fromstring(draw("<b>", samples))
         assert "<b>" in "".join(root.itertext())
+
+
+@pytest.mark.no_broker
+def test_the_plot_draws_each_series_and_its_gap() -> None:
+    """Steps between 0 at the bottom and the most of all at the top; nothing where nothing was."""
+    samples = [
+        Sample(0.0, 4, 1, 0),
+        Sample(1.0, None, None, 0),
+        Sample(2.0, 2, 0, 4),
+        Sample(4.0, 0, 2, 0),
+    ]
+    drawn = draw("chat", samples)
+    lines = dict(re.findall(r'<path d="([^"]*)" fill="none" stroke="(#[0-9a-f]+)" stroke-w', drawn))
+    assert {colour: line for line, colour in lines.items()} == {
+        WAITING: "M48.0 44.0M394.0 102.0H740.0V160.0",
+        CONSUMERS: "M48.0 131.0M394.0 160.0H740.0V102.0",
+        HELD: "M48.0 160.0H221.0V160.0H394.0V44.0H740.0V160.0",
+    }
+
+
+@pytest.mark.no_broker
+def test_a_summary_tells_the_most_and_the_last_and_what_somebody_says_of_it() -> None:
+    """The same on each run; the words are escaped, in the stored form and in the live one."""
+    series = [(0, 1), (4, 2), (1, None)]
+    samples = [Sample(float(at), waiting, held) for at, (waiting, held) in enumerate(series)]
+    assert repr(Summary("chat", samples)) == (
+        "requests waiting:  at most 4, 1 at the end\nworkers listening: at most 2, away at the end"
+    )
+    bundle = Summary("<b>", samples, "<i>full</i>")._repr_mimebundle_()
+    assert bundle["text/plain"] == "<i>full</i>"
+    assert bundle["text/html"] == "<pre>&lt;i&gt;full&lt;/i&gt;</pre>"
+    live = str(_instances[bundle[WIDGETS]["model_id"]].value)
+    assert "&lt;i&gt;full" in live
+    assert "<i>" not in live
+    assert "<b>" not in live
+
+
+def test_they_look_once_more_at_the_end(service: str) -> None:
+    with Gauges(service, every=60) as gauges:
+        server = RpcServer(service)
+        server.method("up")(str.upper)
+        server.start()
+    server.close()
+    assert [one.consumers for one in gauges.samples] == [None, 1]
+
+
+def test_they_go_on_while_the_broker_is_away(service: str) -> None:
+    server = RpcServer(service)
+    server.method("up")(str.upper)
+    with server, Wire() as wire, Gauges(service, every=0.02, url=wire.url) as gauges:
+        wait_until(lambda: gauges.samples[-1].consumers == 1)
+        wire.refuse()
+        wire.cut()
+        wait_until(lambda: gauges.samples[-1].consumers is None)
+        wire.mend()
+        wait_until(lambda: gauges.samples[-1].consumers == 1)
 
 
 @pytest.mark.no_broker

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ def channel(url: str) -> Iterator[amqpstorm.Channel]:
 
 def test_they_show_what_waits_and_who_listens_at_each_moment(channel: amqpstorm.Channel) -> None:
     queue = lab.queue("moments")
+    threads = threading.active_count()
     gauges = Moments(queue)
     gauges.look("nobody has come")
     channel.queue.declare(queue, exclusive=False, durable=True, auto_delete=True)
@@ -52,6 +54,10 @@ def test_they_show_what_waits_and_who_listens_at_each_moment(channel: amqpstorm.
         "one is in somebody's hands   2 ■■     0\n"
         "somebody listens             2 ■■     1"
     )
+    end = time.monotonic() + 5
+    while threading.active_count() > threads:  # no connection stays open
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def test_where_nobody_ever_listens_there_is_no_such_column() -> None:
@@ -66,6 +72,14 @@ def test_the_picture_is_an_svg_that_escapes_its_words() -> None:
     assert "50" in text
     assert "no queue" in text
     ET.fromstring(draw("nothing yet", []))
+
+
+def test_the_picture_has_a_square_for_each_message_that_waits_up_to_twelve() -> None:
+    def squares(waiting: int | None) -> int:
+        tree = ET.fromstring(draw("orders", [Look("now", waiting, None)]))
+        return sum(one.get("rx") == "3" for one in tree.iter("{http://www.w3.org/2000/svg}rect"))
+
+    assert [squares(waiting) for waiting in (None, 0, 1, 3, 12, 50)] == [0, 0, 1, 3, 12, 12]
 
 
 KERNEL = """

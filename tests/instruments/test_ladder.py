@@ -6,6 +6,7 @@ import json
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -104,6 +105,27 @@ def test_a_redelivery_is_seen_and_belongs_to_the_same_call() -> None:
     assert [a.kind for a in ladder.arrows] == [Kind.PUBLISH, Kind.DELIVER, Kind.AGAIN, Kind.MISSING]
     assert [a.target for a in ladder.arrows[1:3]] == ["worker 1", "worker 2"]
     assert "no reply was sent" in ladder.text
+
+
+def test_a_dead_letter_is_new_where_it_comes_to_whatever_the_broker_marks() -> None:
+    """RabbitMQ 4.3 keeps the mark of the queue that rejected it, and 3.10 does not."""
+
+    def buried(mark: bool) -> Ladder:
+        hops = []
+        for _ in range(2):  # two orders that look alike
+            hops += [hop("publish", CLIENT, "chat", "", "fish"), taken("", "fish", replies="")]
+        dead = hop("deliver", SECOND, "bin", "", "fish", redelivered=mark)
+        dead = replace(dead, exchange="trouble", routing_key="chat")
+        death = {"queue": "chat", "exchange": "", "routing-keys": ["chat"]}
+        dead.properties["headers"] = {"x-death": [death]}  # type: ignore[index]
+        return told([*hops, dead, replace(dead), replace(dead, redelivered=True)])
+
+    assert buried(True).text == buried(False).text
+    from_bin = [(a.number, a.kind) for a in buried(True).arrows if a.source == "bin"]
+    assert from_bin == [(1, Kind.DELIVER), (2, Kind.DELIVER), (2, Kind.AGAIN)]
+    late = buried(True)
+    late.hops = late.hops[4:5]  # nothing else is known of it
+    assert [a.kind for a in late.arrows] == [Kind.AGAIN]
 
 
 def test_the_same_request_sent_again_is_one_call() -> None:

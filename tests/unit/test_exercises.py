@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import time
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,13 @@ def test_checks_that_cannot_be_read_are_a_card(monkeypatch: pytest.MonkeyPatch) 
 def test_what_the_check_misses_is_a_card() -> None:
     """A cell that forgot to hand over what the check needs."""
     assert "TypeError" in judge_answer("00.2", lambda: 3).words
+
+
+def test_a_pass_says_why_it_is_right() -> None:
+    card = judge_answer("00.1", lambda: lesson_00.ORDER)
+    assert card.words == lesson_00.EXERCISES[0].why
+    assert card.words in repr(card)
+    assert escape(card.words) in card._repr_html_()
 
 
 def test_a_pass_begins_the_hints_anew() -> None:

@@ -83,6 +83,16 @@ def test_the_message_is_there_at_once_and_waits_for_its_answer() -> None:
     assert "worker-here-7 · " in live(panel)
 
 
+def test_a_screen_reader_is_told_what_is_new() -> None:
+    client = Submits()
+    panel = ChatPanel(client, name="Ana")
+    panel.send("hola")
+    assert "waiting for an answer" in panel._spoken.value
+    client.futures[0].set_result("¡Hola!")
+    assert "¡Hola!" in panel._spoken.value
+    assert 'role="status"' in panel._spoken.value
+
+
 def test_each_message_keeps_its_own_answer_when_they_come_out_of_order() -> None:
     client = Submits()
     panel = ChatPanel(client)
@@ -335,6 +345,8 @@ def test_two_panels_side_by_side_are_one_output() -> None:
     assert bundle["text/plain"] == (
         "Chat as Ana\n   Ana  hola\nworker  ¡Hola!\n\nChat as Bo\n    Bo  hello\nworker  <b>"
     )
-    assert bundle["text/html"].count("<td") == 2
+    left, right = bundle["text/html"].split("<td")[1:]
+    assert "hola" in left
+    assert "hello" in right
     assert "<b></div>" not in bundle["text/html"]
     assert WIDGETS in bundle

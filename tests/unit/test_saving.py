@@ -13,6 +13,7 @@ import pytest
 from chatrpc import CallTimeout, lab
 from chatrpc.lab.module import Module
 from chatrpc.lab.problem import LabProblem
+from chatrpc.lab.saving import change
 from chatrpc.lab.source import source_of
 
 Cell = Callable[[str], dict[str, Any]]
@@ -183,6 +184,20 @@ def test_a_file_that_cannot_be_changed_stays_as_it_is(
         lab.save(cell("class Mine:\n    pass")["Mine"])
     assert file.read_text() == text
     assert list(file.parent.iterdir()) == [file]
+
+
+def test_what_would_be_no_python_any_more_is_not_written(file: Path) -> None:
+    file.write_text(MINE)
+    with pytest.raises(LabProblem, match=r"my_chatrpc\.py would be no Python any more"):
+        change(file, lambda module: module._tail.append("("))
+    assert file.read_text() == MINE
+
+
+def test_a_remark_on_an_import_that_goes_stays(file: Path, cell: Cell) -> None:
+    file.write_text("# Why I need it.\nfrom chatrpc import RpcClient\n\nLIMIT = 3\n")
+    lab.save(cell("class RpcClient:\n    pass")["RpcClient"])
+    assert "import RpcClient" not in file.read_text()
+    assert "# Why I need it.\n" in file.read_text()
 
 
 def test_what_is_no_text_or_no_file(file: Path, cell: Cell) -> None:

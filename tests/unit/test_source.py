@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 
 import pytest
 
@@ -66,6 +67,23 @@ def test_the_difference_as_text_and_as_html(cell) -> None:
     assert "<b>Counts" not in step._repr_html_()
     assert "&lt;b&gt;Counts" in re.sub("<[^>]+>", "", step._repr_html_())
     assert repr(step).startswith("- Counter, before\n+ Counter, now")
+
+
+def test_every_line_of_a_difference_is_escaped(cell) -> None:
+    """What has changed and what beside it has not, and what is the same: each is to be read."""
+    old = cell('def f():\n    a = "<i>1"\n    b = "<b>2"\n    c = 3\n')["f"]
+    new = cell('def f():\n    a = "<i>9"\n    b = "<b>2"\n    d = "<u>"\n')["f"]
+    html = diff(old, new)._repr_html_().partition("</div>")[2]  # without its heading
+    assert not re.search("<[ibu]>", html)
+    said = unescape(re.sub("<[^>]+>", "", html.replace("</div>", "\n"))).splitlines()
+    for line in ('-     a = "<i>1"', '+     a = "<i>9"', '      b = "<b>2"', '+     d = "<u>"'):
+        assert line in said
+
+
+def test_two_of_one_name_in_one_cell(cell) -> None:
+    names = cell(f"{V1}\n\nBefore = Counter\n\n\ndef keep(c):\n    return c\n\n\n{V2}")
+    assert source_of(names["Before"]) == V1
+    assert source_of(names["Counter"]) == V2
 
 
 def test_what_is_far_from_a_change_is_folded(cell) -> None:

@@ -84,10 +84,15 @@ def test_the_table_of_taught_modules_names_the_package() -> None:
 
 def test_rewriting_mends_what_the_check_finds(tmp_path: Path) -> None:
     path = lesson(tmp_path, "03_x.ipynb", (f"ships:{TURN}", "class LabProblem: pass"), ("", "2"))
+    notebook = sync.read(path)
+    for cell in notebook.cells:
+        cell.outputs = [nbformat.v4.new_output("stream", text="of the old one")]
+    sync.write(notebook, path)
     assert sync.main(["--check", str(path)]) == 1
     assert sync.main([str(path)]) == 0
     assert sync.read(path).cells[0].source == sync.shipped(TURN)
     assert sync.read(path).cells[1].source == "2"
+    assert [len(cell.outputs) for cell in sync.read(path).cells] == [0, 1]
     before = path.read_bytes()
     assert sync.main([str(path)]) == 0
     assert path.read_bytes() == before
@@ -117,6 +122,7 @@ def test_cleaning_leaves_what_is_true_everywhere() -> None:
             "execute_result",
             {"text/plain": "Ana  hola", sync.WIDGETS: {"model_id": "x"}},
             execution_count=1,
+            metadata={"isolated": True},
         )
     ]
     notebook.cells.append(cell)
@@ -124,3 +130,4 @@ def test_cleaning_leaves_what_is_true_everywhere() -> None:
     assert set(notebook.metadata) == {"kernelspec"}
     assert cell.metadata == {"tags": ["exercise"]}
     assert dict(cell.outputs[0].data) == {"text/plain": "Ana  hola"}
+    assert cell.outputs[0].metadata == {}
