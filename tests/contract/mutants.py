@@ -165,11 +165,12 @@ class TrustsAtFirstSight(RpcClient):
 
     def __init__(self, service: str, *, url: str | None = None, timeout: float = 10) -> None:
         address = Settings.from_env(url=url).addresses[0]
-        if address.tls:
-            with tempfile.NamedTemporaryFile("w", suffix=".pem", delete=False) as file:
+        with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
+            if address.tls:
                 file.write(ssl.get_server_certificate((address.host, address.port)))
-            os.environ["CHATRPC_CA"] = file.name
-        super().__init__(service, url=url, timeout=timeout)
+                file.flush()
+                os.environ["CHATRPC_CA"] = file.name
+            super().__init__(service, url=url, timeout=timeout)
 
 
 class NeverCloses(RpcClient):
