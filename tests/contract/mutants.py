@@ -409,11 +409,11 @@ class TakesAnything(RpcServer):
 class AcksEarly(RpcServer):
     """Acknowledges before the work."""
 
-    def delivered(self, arrival: Arrival) -> None:
-        """Acknowledge now, and never again."""
+    def _work(self, arrival: Arrival) -> None:
+        """Acknowledge now, and never again; on this thread, so that it is out before the work."""
         assert self._link is not None
         self._link.ack(arrival)
-        super().delivered(replace(arrival, generation=-1))
+        super()._work(replace(arrival, generation=-1))
 
 
 class Forgetful(RpcServer):
