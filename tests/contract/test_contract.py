@@ -142,12 +142,11 @@ def test_a_class_that_always_hangs_costs_a_second_a_promise(
     assert statistics.median(row.seconds for row in report.rows) < 2.0
 
 
-def test_a_close_that_hangs_is_waited_for_but_once(url: str) -> None:
-    """It breaks C18 alone, and what it left running disturbs no other promise."""
-    start = time.monotonic()
+def test_a_close_that_hangs_breaks_its_own_promise(url: str) -> None:
+    """And what it leaves running disturbs no other."""
     report = judge(NeverCloses, only="C01 C02 C08 C09 C11 C17 C18", url=url)
-    assert time.monotonic() - start < 2.0 * len(report.rows)
     assert report.broken == ["C18"], report.text
+    assert "close() hung" in report.text
 
 
 def test_who_hangs_once_is_judged_rightly_in_the_next(url: str) -> None:
