@@ -135,7 +135,7 @@ def saves(path: Path) -> Iterator[tuple[str, Definitions]]:
         Drift: it saves what no cell before defines.
     """
     texts: list[str] = []
-    for cell in solved(sync.read(path), path).cells:
+    for cell in solved(sync.sources(path), path).cells:
         if cell.cell_type != "code":
             continue
         texts.append(python(cell.source))
