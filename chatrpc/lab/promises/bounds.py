@@ -15,7 +15,7 @@ from ...messages import LARGEST, Message
 from ...topology import DIRECT_REPLY, REQUESTS, Queue, reply_queue, request_queue
 from ...transport import Channel, Transport
 from ..firehose import Firehose, connect
-from ..trial import Broken, Caller, Trial, check, environment, short, told
+from ..trial import Broken, Caller, Hung, Trial, check, environment, short, told
 from .registry import echo, promise, ran, timed
 
 LIMIT = 10
@@ -38,8 +38,10 @@ CROWD = 60
 def refused_early(trial: Trial) -> None:
     """A full queue: Busy, ran no; a request over 1 MiB is refused before it is sent."""
     with environment(CHATRPC_QUEUE_LIMIT=str(LIMIT)):
-        trial.stop(trial.server(echo))
+        server = trial.server(echo)
         client = trial.client()
+        client.greet("echo", "hola")
+        trial.stop(server)
         crowd = _Crowd(client)
         error, seconds = timed(lambda: client.fails(Busy, "echo", "one too many", timeout=1.5))
         ran(error, Ran.NO)
@@ -127,8 +129,9 @@ def replies_go_home(trial: Trial) -> None:
         for sender, place in forged.values():
             transport.declare(Queue(place, {"x-expires": 60_000}))
             plain.send("forged", reply_to=place, user_id=sender)
-        _is_served(plain, "a direct reply", lambda: plain.listen_directly())
-        _is_served(plain, "a reply to a server-named queue", lambda: plain.listen())
+        patience = trial.patience.call
+        _is_served(plain, patience, "a direct reply", plain.listen_directly)
+        _is_served(plain, patience, "a reply to a server-named queue", plain.listen)
         time.sleep(0.3)  # a reply that is under way gets there
         for whose, (_, place) in forged.items():
             check(not transport.look(place)[0], f"a reply went to {whose}")
@@ -138,12 +141,14 @@ def replies_go_home(trial: Trial) -> None:
         transport.close()
 
 
-def _is_served(plain: _Plain, what: str, listens: Callable[[], str]) -> None:
+def _is_served(plain: _Plain, patience: float, what: str, listens: Callable[[], str]) -> None:
     place = listens()
     for id in ("1", "2"):  # plain clients count
         plain.send(f"plain {id}", reply_to=place, id=id)
-        came, body = plain.next(2.0)
-        check(came == id, f"a plain client that asked for {what} got none within 2 s")
+        came, body = plain.next(patience)
+        if not came:
+            raise Hung(f"a plain client that asked for {what} got none within {patience:g} s")
+        check(came == id, f"a plain client that asked for {what} got the answer to another call")
         check(body.get("result") == f"plain {id}", f"a plain client's answer was {short(body)}")
 
 
