@@ -200,11 +200,11 @@ class RpcClient:
 
     def delivered(self, arrival: Arrival) -> None:
         """Give a reply to the call that it names; drop one that nobody waits for. (C06)"""
-        self._outbox.answered()
         message = arrival.delivery.message
         call = None if arrival.delivery.problem else self._pending.take(message.correlation_id)
         if call is not None:
             self._end(call, Reply.of(message))
+        self._outbox.answered()
         self._link.ack(arrival, soon=False)
 
     def settled(self, id: str, outcome: Outcome) -> None:
@@ -255,8 +255,8 @@ class RpcClient:
         self._end(call, error)
 
     def _end(self, call: Call, outcome: Reply | RpcError) -> None:
-        self._outbox.forget(call.id)
         call.end(outcome)
+        self._outbox.forget(call.id)
         if call.future is not None:  # its callbacks are user code: not on the inbound thread
             self._agenda.soon(lambda: self._tell(call))
 

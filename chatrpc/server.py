@@ -233,9 +233,11 @@ class RpcServer:
             link.ack(arrival)
             return
         reply = self._handler.handle(request)
-        message = self._message(arrival, reply, request.deadline.at)
-        message.persistent = False
-        link.answer(arrival, message, queue=arrival.delivery.message.reply_to)
+        asked = arrival.delivery.message
+        message = Message(
+            reply.body, asked.correlation_id, headers=reply.headers(), persistent=False
+        )
+        link.answer(arrival, message, queue=asked.reply_to)
 
     def _answer(self, arrival: Arrival, request: Request) -> None:
         about, until = key(arrival.delivery.message), request.deadline.at

@@ -19,6 +19,7 @@ REQUESTS = "chatrpc.req"
 REPLIES = "chatrpc.reply."
 DEAD = "chatrpc.dead"
 DIRECT_REPLY = "amq.rabbitmq.reply-to"
+_NOT_GUESSED = (f"{DIRECT_REPLY}.", "amq.gen-")
 
 FAST = "/fast"
 """What the routing key of a request of the fast mode ends with."""
@@ -176,7 +177,7 @@ def may_reply(reply_to: str, user: str) -> bool:
     service; a named one must carry the name of the user that the broker verified as the
     sender.
     """
-    if reply_to.startswith((f"{DIRECT_REPLY}.", "amq.gen-")):
+    if reply_to.startswith(_NOT_GUESSED):
         return True
     return bool(user) and reply_to.startswith(_own_queues(user))
 

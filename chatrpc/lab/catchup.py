@@ -135,12 +135,13 @@ def saves(path: Path) -> Iterator[tuple[str, Definitions]]:
         Drift: it saves what no cell before defines.
     """
     texts: list[str] = []
-    for cell in solved(sync.read(path), path).cells:
+    for cell in solved(sync.sources(path), path).cells:
         if cell.cell_type != "code":
             continue
         texts.append(python(cell.source))
-        for name in _named(texts[-1]):
-            known = definitions(texts)
+        names = list(_named(texts[-1]))
+        known = definitions(texts) if names else {}
+        for name in names:
             if name not in known or known[name].startswith(("import ", "from ")):
                 raise sync.Drift(f"{path.name} saves {name}, which no cell of it defines")
             yield name, _shared(gathered([name], known))

@@ -10,6 +10,7 @@ import ast
 import builtins
 import symtable
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 
 Definitions = dict[str, str]
 
@@ -41,9 +42,14 @@ def definitions(texts: Iterable[str]) -> Definitions:
 def same(one: str, other: str) -> bool:
     """Whether two texts are the same Python, but for comments and how they are laid out."""
     try:
-        return ast.dump(ast.parse(one)) == ast.dump(ast.parse(other))
+        return _dump(one) == _dump(other)
     except SyntaxError:
         return False
+
+
+@cache
+def _dump(text: str) -> str:
+    return ast.dump(ast.parse(text))
 
 
 def bound(statement: ast.stmt) -> list[str]:

@@ -20,6 +20,7 @@ import secrets
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -31,7 +32,7 @@ from .board import Report, Result, Row
 from .boardcard import LiveBoard
 from .carry import carry
 from .cell import is_live
-from .courtroom import Courtroom, Ended
+from .courtroom import Courtroom, Ended, StoodStill
 from .ears import HEARD, Ears
 from .firehose import connect
 from .hearing import is_client, is_server
@@ -196,22 +197,26 @@ def _board(
     tell: Tell = lambda row: None,
     trace: bool = False,
 ) -> Report:
-    """Put a pair of classes to each promise, one after the other.
+    """Put a pair of classes to each promise, in lanes beside each other: a test mostly waits.
 
-    What kills a broker of its own waits most of the time, and is put to them beside the others.
+    What kills a broker of its own has a lane of its own. A class that has hung in a promise gets
+    little time in the lane's next. Which lane a promise is in does not depend on how quick the
+    others are, so that the same classes have the same board each time.
     """
     rows = {p.id: Row(p, Result.NOT_REACHED) for p in terms.promises if not terms.reached(p)}
     asked = [promise for promise in terms.promises if terms.reached(promise)]
     apart = [promise for promise in asked if promise.spare]
+    others = [promise for promise in asked if not promise.spare]
     telling, over = threading.Lock(), threading.Event()
 
     def put(room: Courtroom, promises: Sequence[Promise], ears: Ears) -> None:
+        hung = threading.Event()
         for promise in promises:
             if over.is_set():
                 return
             with telling:
                 tell(Row(promise, Result.ON_TRIAL))
-            row = _judged(room, pair, promise, terms, spare, ears)
+            row = _judged(room, pair, promise, terms, spare, ears, hung)
             with telling:
                 rows[promise.id] = row
                 tell(row)
@@ -219,14 +224,24 @@ def _board(
     with contextlib.ExitStack() as stack:
         if spare is None and apart:
             spare = stack.enter_context(SpareBroker())
-        ears = stack.enter_context(Ears(room.url if trace and terms.scale <= HEARD else None))
-        beside = stack.enter_context(ThreadPoolExecutor(1))
-        second = stack.enter_context(Courtroom(room.url, path=room.path))
-        put_apart = beside.submit(put, second, apart, stack.enter_context(Ears(None)))
+        at = room.url if trace and terms.scale <= HEARD else None
+        lanes = [(lane, url) for lane, url in ((others[1::2], at), (apart, None)) if lane]
+        ears = stack.enter_context(Ears(at))
+        beside = stack.enter_context(ThreadPoolExecutor(2))
+        putting = [
+            beside.submit(
+                put,
+                stack.enter_context(Courtroom(room.url, path=room.path)),
+                promises,
+                stack.enter_context(Ears(url)),
+            )
+            for promises, url in lanes
+        ]
         stack.callback(over.set)
         try:
-            put(room, [promise for promise in asked if not promise.spare], ears)
-            put_apart.result()
+            put(room, others[::2], ears)
+            for one in putting:
+                one.result()
         except KeyboardInterrupt:
             if not is_live():
                 raise
@@ -252,8 +267,12 @@ def _judged(
     terms: _Terms,
     spare: SpareBroker | None,
     ears: Ears,
+    hung: threading.Event,
 ) -> Row:
-    """Put a pair of classes to one promise; it takes bounded time, whatever they do."""
+    """Put a pair of classes to one promise; it takes bounded time, whatever they do.
+
+    ``hung`` says whether they have hung before, and then whether they have hung in this one.
+    """
     service = f"judge-{secrets.token_hex(6)}"
     seconds = promise.seconds * max(1.0, terms.scale / SCALE if promise.scales else 1.0)
     job = {
@@ -267,16 +286,24 @@ def _judged(
         "scale": terms.scale,
         "seed": terms.seed,
         "spare": _spare(promise, spare),
+        "hung": hung.is_set(),
     }
     ears.begin(service)
+    start = time.monotonic()
     try:
-        told = room.ask(job, LOADING + seconds + CLEARING)
+        told = room.ask(job, LOADING + seconds + CLEARING, hung=hung.is_set())
     except Ended as end:
-        told = {"result": "broken", "reason": str(end), "took": 0.0}
+        stood = isinstance(end, StoodStill)
+        told = {"result": "broken", "reason": str(end), "took": 0.0, "hung": stood}
+        told["took"] = time.monotonic() - start
     if "problem" in told:
         raise LabProblem(f"These classes cannot be judged: {told['problem']}.")
     result, ladder = Result(told["result"]), None
-    if result is not Result.KEPT:
+    if told["hung"]:
+        hung.set()
+    else:
+        hung.clear()
+    if result is not Result.KEPT or told["hung"]:
         room.close()  # who knows what still runs there
         ladder = ears.ladder() if result is Result.BROKEN else None
         sweep(room.url, [service, *(f"{service}-{n}" for n in range(1, 10))])

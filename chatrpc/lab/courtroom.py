@@ -25,11 +25,16 @@ from .problem import LabProblem
 
 START = 30.0  # seconds that its start may take on a busy machine
 SILENCE = 4.0  # seconds without a sign of life after which it is ended
+SHORT = 1.0  # such seconds for a class that has hung before
 LIFE = "."  # the line that is a sign of life
 
 
 class Ended(Exception):
     """The process is gone; ``str`` says why, as the end of a sentence about the class."""
+
+
+class StoodStill(Ended):
+    """It was ended, since it gave no answer or no sign of life."""
 
 
 class Courtroom:
@@ -46,18 +51,25 @@ class Courtroom:
         self._env = kept | {"CHATRPC_URL": url, "PYTHONPATH": os.pathsep.join(path)}
         self._process: subprocess.Popen[str] | None = None
         self._answers: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._next: subprocess.Popen[str] | None = None
 
-    def ask(self, job: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    def ask(self, job: Mapping[str, Any], seconds: float, *, hung: bool = False) -> dict[str, Any]:
         """Have a job done, and return what came of it.
 
+        A class that has ``hung`` before may stand still for less long, and meanwhile the process
+        is started that will take the place of this one.
+
         Raises:
-            Ended: there was no answer within ``seconds``, or the class ended the process.
+            StoodStill: there was no answer within ``seconds``, or no sign of life for a while.
+            Ended: the class ended the process.
         """
         if self._process is None:
             self._start()
         self._send(json.dumps(job))
+        if hung and self._next is None:
+            self._next = self._spawned()
         try:
-            answer: dict[str, Any] = json.loads(self._answer(seconds, SILENCE))
+            answer: dict[str, Any] = json.loads(self._answer(seconds, SHORT if hung else SILENCE))
         except ValueError:
             self.close()
             raise Ended("it disturbed the process that it ran in") from None
@@ -66,23 +78,17 @@ class Courtroom:
     def close(self) -> None:
         """End the process, and all that was started from it."""
         process, self._process = self._process, None
-        if process is not None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            for pipe in (process.stdin, process.stdout):
-                with contextlib.suppress(OSError):
-                    if pipe is not None:
-                        pipe.close()
+        _end(process)
 
     def __enter__(self) -> Courtroom:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         self.close()
+        _end(self._next)
 
-    def _start(self) -> None:
-        process = self._process = subprocess.Popen(
+    def _spawned(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
             [sys.executable, "-m", "chatrpc.lab.hearing"],
             env=self._env,
             stdin=subprocess.PIPE,
@@ -91,6 +97,10 @@ class Courtroom:
             text=True,
             start_new_session=True,
         )
+
+    def _start(self) -> None:
+        process, self._next = self._next or self._spawned(), None
+        self._process = process
         self._answers = queue.SimpleQueue()
         threading.Thread(
             target=_read, args=(process.stdout, self._answers), name="courtroom", daemon=True
@@ -117,7 +127,7 @@ class Courtroom:
                 line = self._answers.get(timeout=min(left, silence))
             except queue.Empty:
                 self.close()
-                raise Ended(
+                raise StoodStill(
                     f"it stood still for {min(seconds, silence):.0f} s and could not be "
                     "interrupted, so its process was ended"
                 ) from None
@@ -129,6 +139,17 @@ class Courtroom:
             self.close()
             raise Ended(f"it ended the process that it ran in (exit code {code})")
         return line
+
+
+def _end(process: subprocess.Popen[str] | None) -> None:
+    if process is not None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            with contextlib.suppress(OSError):
+                if pipe is not None:
+                    pipe.close()
 
 
 def _read(pipe: IO[str], answers: queue.SimpleQueue[str]) -> None:

@@ -10,14 +10,13 @@ dies, so a death needs no luck and no particular worker. The processes end with 
 
 from __future__ import annotations
 
-import tempfile
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
-from . import points
+from . import points, services
 from .cups import Cups
 from .jobs import Carried
 from .problem import LabProblem
@@ -51,10 +50,9 @@ class Crew:
             before.close()
         _crews[service] = self
         self.service = service
-        self._folder = tempfile.TemporaryDirectory(prefix="chatrpc-crew-")
-        folder = Path(self._folder.name)
-        self.cups = Cups(folder / "ledger.sqlite3")
-        self._order = folder / "order"
+        self._folder = services.folder("crew")
+        self.cups = Cups(self._folder / "ledger.sqlite3")
+        self._order = self._folder / "order"
         told = {"CHATRPC_LEDGER": str(self.cups.path), points.ORDER: str(self._order)}
         self.workers: list[Worker] = []
         names = [f"worker {number}" for number in range(1, workers + 1)]
@@ -102,7 +100,7 @@ class Crew:
         for one in self.workers:
             one.kill()
             one.forget()
-        self._folder.cleanup()
+        shutil.rmtree(self._folder, ignore_errors=True)
         if _crews.get(self.service) is self:
             del _crews[self.service]
 

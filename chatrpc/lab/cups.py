@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
+from . import services
+
 ROOT = Path(__file__).resolve().parents[2]
-_folders: list[tempfile.TemporaryDirectory[str]] = []
 
 
 def ledger(path: Path | None = None) -> Any:
@@ -49,9 +49,7 @@ class Cups:
 
     def __init__(self, path: Path | None = None) -> None:
         if path is None:
-            folder = tempfile.TemporaryDirectory(prefix="chatrpc-cups-")
-            _folders.append(folder)  # it goes when the kernel goes
-            path = Path(folder.name, "ledger.sqlite3")
+            path = services.folder("cups") / "ledger.sqlite3"
         self.path = path
         self._ledger = ledger(path)
 

@@ -374,7 +374,7 @@ def connect(url: str | None = None) -> Transport:
                 problem = problem or error
     except BrokerError as error:
         problem = error
-    raise LabProblem(f"{problem} {problem.advice if problem else ''}".strip())
+    raise LabProblem(f"{problem}. {problem.advice if problem else ''}".strip())
 
 
 def exists(transport: Transport, queue: str) -> bool:

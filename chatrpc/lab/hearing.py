@@ -18,16 +18,17 @@ from typing import IO, Any
 
 import chatrpc
 
+from ..errors import CallTimeout
 from .courtroom import LIFE
 from .problem import LabProblem
 from .promises import PROMISES
-from .trial import Broken, NotJudged, Spare, Trial, told, within
+from .trial import FULL, LITTLE, Broken, Hung, NotJudged, Spare, Trial, told, within
 
 LONGER = 5.0
 """Seconds after which a job ends the process, even if a class holds Python's own lock."""
 
 
-BEAT = 0.5
+BEAT = 0.2
 """Seconds between two signs of life."""
 
 _writing = threading.Lock()
@@ -69,21 +70,29 @@ def _try(job: dict[str, Any]) -> dict[str, Any]:
         scale=job["scale"],
         seed=job["seed"],
         spare=Spare(**spare) if isinstance(spare := job["spare"], dict) else spare,
+        patience=LITTLE if job["hung"] else FULL,
     )
     start = time.monotonic()
-    result, reason = "kept", ""
+    result, reason, hung = "kept", "", False
     try:
         within(seconds, "the test", lambda: promise.test(trial))
     except Broken as problem:
-        result, reason = "broken", str(problem)
+        result, reason, hung = "broken", str(problem), _hung(problem)
     except (NotJudged, LabProblem) as problem:
         result, reason = "not judged", str(problem)
     except BaseException as problem:  # noqa: BLE001 - whatever a judged class raises is its result
-        result, reason = "broken", f"it raised {told(problem)}"
+        result, reason, hung = "broken", f"it raised {told(problem)}", _hung(problem)
     took = time.monotonic() - start
     if result == "kept":  # else this process is ended, and whoever ends it clears up
-        trial.clear()
-    return {"result": result, "reason": reason, "took": took}
+        hung = not trial.clear()
+    return {"result": result, "reason": reason, "took": took, "hung": hung}
+
+
+def _hung(problem: BaseException | None) -> bool:
+    """Say whether a test failed because something did not end, or did not come, in time."""
+    while problem is not None and not isinstance(problem, Hung | CallTimeout):
+        problem = problem.__context__
+    return problem is not None
 
 
 def is_client(cls: object) -> bool:

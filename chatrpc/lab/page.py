@@ -10,6 +10,7 @@ import atexit
 import contextlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from urllib.parse import urlsplit
 import ipywidgets as widgets  # type: ignore[import-untyped]
 from jupyter_server.serverapp import list_running_servers
 
+from . import services
 from .carry import carry
 from .problem import LabProblem
 
@@ -63,7 +65,7 @@ class ChatPage:
     def __init__(self, service: str, *, client: type | None, lan: bool, height: int) -> None:
         """Start the process, and wait until it serves. Raises LabProblem."""
         self._height = height
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: Path | None = None
         self._log: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
         options = ["--port", "0", *(["--lan"] if lan else [])]
         variables = {
@@ -73,10 +75,9 @@ class ChatPage:
             "PYTHONUNBUFFERED": "1",
         }
         if client is not None:
-            self._folder = tempfile.TemporaryDirectory(prefix="chatrpc-page-")
-            folder = Path(self._folder.name)
-            variables["CHATRPC_CLIENT"] = ":".join(carry(client, folder))
-            paths = [str(folder), *map(os.path.abspath, sys.path)]
+            self._folder = services.folder("page")
+            variables["CHATRPC_CLIENT"] = ":".join(carry(client, self._folder))
+            paths = [str(self._folder), *map(os.path.abspath, sys.path)]
             variables["PYTHONPATH"] = os.pathsep.join(paths)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "chatrpc.lab.runner", str(_APP), *options],
@@ -130,7 +131,7 @@ class ChatPage:
         if self._process.stdin is not None:
             self._process.stdin.close()
         if self._folder is not None:
-            self._folder.cleanup()
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def __repr__(self) -> str:
         return "the chat's page" if self.alive else "the chat's page, closed"

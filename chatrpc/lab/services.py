@@ -1,12 +1,14 @@
-"""Names of a notebook's own for services and queues, which go when the kernel goes."""
+"""Names and folders of a notebook's own, which go when the kernel goes."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -30,7 +32,7 @@ def service(label: str) -> str:
     with _lock:
         if label not in _names:
             _names[label] = f"{label}-{secrets.token_hex(4)}"
-            _tell_janitor(_names[label])
+            _tell_janitor(service=_names[label], url=os.environ.get("CHATRPC_URL", ""))
         return _names[label]
 
 
@@ -43,6 +45,14 @@ def queue(label: str) -> str:
         ValueError: the label is not made of letters, digits, dots, dashes and underscores.
     """
     return service(label)
+
+
+def folder(kind: str) -> Path:
+    """Make an empty folder, ``chatrpc-KIND-…``, which is deleted when the kernel has ended."""
+    path = Path(tempfile.mkdtemp(prefix=f"chatrpc-{kind}-"))
+    with _lock:
+        _tell_janitor(folder=str(path))
+    return path
 
 
 def ledger(service: str) -> Path | None:
@@ -85,7 +95,7 @@ def plain(text: str) -> str:
     return text
 
 
-def _tell_janitor(name: str) -> None:
+def _tell_janitor(**what: str) -> None:
     global _janitor
     if _janitor is None or _janitor.poll() is not None:
         _janitor = subprocess.Popen(
@@ -96,8 +106,8 @@ def _tell_janitor(name: str) -> None:
             text=True,
             start_new_session=True,  # the kernel's own interrupt must not reach it
         )
-    # A name that is not written down costs an empty queue in a private broker, and no more.
+    # What is not written down costs an empty queue or a small folder, and no more.
     with contextlib.suppress(OSError):
         if _janitor.stdin is not None:
-            _janitor.stdin.write(f"{name} {os.environ.get('CHATRPC_URL', '')}\n")
+            _janitor.stdin.write(f"{json.dumps(what)}\n")
             _janitor.stdin.flush()

@@ -26,13 +26,36 @@ T = TypeVar("T")
 
 GRACE = 0.5
 """Seconds after its deadline within which a call must have returned or raised."""
-PATIENCE = 2.0
-"""Seconds that a call of a trial gets where it names no others."""
-OPENING = 3.0
+
+
+@dataclass(frozen=True)
+class Patience:
+    """Seconds for what a good class does within milliseconds.
+
+    They are for a ``call``, for the ``greeting`` of a client that may take longer later, for the
+    ``grace`` after either's deadline, for ``opening`` and ``closing``.
+    """
+
+    call: float
+    greeting: float
+    grace: float
+    opening: float
+    closing: float
+
+
+FULL = Patience(call=2.0, greeting=5.0, grace=GRACE, opening=3.0, closing=3.0)
+"""So much, because a good class must not be called broken when the machine is busy."""
+
+LITTLE = Patience(call=1.0, greeting=1.0, grace=0.1, opening=1.0, closing=1.5)
+"""For a class that has hung in the promise before: it need not cost so much each time."""
 
 
 class Broken(AssertionError):
     """The promise was not kept; ``str`` is one sentence that says how it was seen."""
+
+
+class Hung(Broken):
+    """The promise was not kept because something did not end, or did not come, in time."""
 
 
 class NotJudged(Exception):
@@ -53,7 +76,7 @@ def within(seconds: float, what: str, act: Callable[[], T]) -> T:
     """Do it in a thread of its own; return its value or raise its error.
 
     Raises:
-        Broken: it had not ended after ``seconds``. The thread is left to itself.
+        Hung: it had not ended after ``seconds``. The thread is left to itself.
     """
     ended = threading.Event()
     value: list[T] = []
@@ -69,7 +92,7 @@ def within(seconds: float, what: str, act: Callable[[], T]) -> T:
 
     threading.Thread(target=run, name="judged", daemon=True).start()
     if not ended.wait(seconds):
-        raise Broken(f"{what} hung: it had not ended after {seconds:g} s")
+        raise Hung(f"{what} hung: it had not ended after {seconds:g} s")
     if error:
         raise error[0]
     return value[0]
@@ -79,7 +102,7 @@ def together(seconds: float, what: str, acts: Sequence[Callable[[], T]]) -> list
     """Do all at once, each in a thread, all started by one barrier; return their values.
 
     Raises:
-        Broken: one hangs. Or whatever the first that raised did raise, as soon as it does.
+        Hung: one does. Or whatever the first that raised did raise, as soon as it does.
     """
     barrier = threading.Barrier(len(acts))
     ended: queue.SimpleQueue[tuple[int, T | None, BaseException | None]] = queue.SimpleQueue()
@@ -100,7 +123,7 @@ def together(seconds: float, what: str, acts: Sequence[Callable[[], T]]) -> list
             place, value, error = ended.get(timeout=max(0.0, end - time.monotonic()))
         except queue.Empty:
             missing = f"{len(acts) - len(values)} of {len(acts)}"
-            raise Broken(f"{what} hung: {missing} had not ended after {seconds:g} s") from None
+            raise Hung(f"{what} hung: {missing} had not ended after {seconds:g} s") from None
         if error is not None:
             raise error
         values[place] = value
@@ -114,11 +137,14 @@ def short(value: object, width: int = 40) -> str:
 
 
 class Caller:
-    """A judged client: it is called with a deadline, whatever it does itself."""
+    """A judged client: it is called with a deadline, whatever it does itself.
 
-    def __init__(self, client: Any, patience: float) -> None:
+    ``timeout`` is what a call gets that names no other.
+    """
+
+    def __init__(self, client: Any, timeout: float, patience: Patience) -> None:
         self.inner = client
-        self._patience = patience
+        self._timeout, self._patience = timeout, patience
         self._face = getattr(client, "call", None) or client.submit
         self._submits = not hasattr(client, "call")
         self._timed = _takes(self._face, "timeout")
@@ -127,17 +153,30 @@ class Caller:
         """Call; ``timeout`` is passed on where the class takes one.
 
         Raises:
-            Broken: it hung past its deadline. Or what the class raised.
+            Hung: it did, past its deadline. Or what the class raised.
         """
-        seconds = self._patience if timeout is None else timeout
-        if timeout is not None and self._timed:
-            params["timeout"] = timeout
+        if timeout is None:
+            return self._call(self._timeout, self._patience.grace, method, *args, **params)
+        return self._call(timeout, GRACE, method, *args, **self._with(timeout), **params)
 
+    def greet(self, method: str, *args: Any) -> Any:
+        """Call for the first time, and want an answer soon: a class that hangs is not asked more.
+
+        Raises:
+            Hung: it did. Or what the class raised.
+        """
+        seconds = min(self._timeout, self._patience.greeting)
+        return self._call(seconds, self._patience.grace, method, *args, **self._with(seconds))
+
+    def _with(self, timeout: float) -> dict[str, float]:
+        return {"timeout": timeout} if self._timed else {}
+
+    def _call(self, seconds: float, grace: float, method: str, /, *args: Any, **params: Any) -> Any:
         def act() -> Any:
             answer = self._face(method, *args, **params)
-            return answer.result(seconds + GRACE) if self._submits else answer
+            return answer.result(seconds + grace) if self._submits else answer
 
-        return within(seconds + GRACE + 0.1, f"call({method!r})", act)
+        return within(seconds + grace + 0.1, f"call({method!r})", act)
 
     def fails(
         self,
@@ -166,7 +205,7 @@ class Caller:
 
     def close(self) -> None:
         """Close it, if it can be closed."""
-        within(OPENING, "close()", getattr(self.inner, "close", lambda: None))
+        within(FULL.closing, "close()", getattr(self.inner, "close", lambda: None))
 
 
 NO_SPARE = "there is none"
@@ -190,6 +229,7 @@ class Trial:
 
     ``scale`` shrinks or stretches the long parts: 1 is as the promise says. ``seed`` decides
     what is left to chance. ``spare`` is a broker that may be killed, or says why there is none.
+    ``patience`` is for what a good class does at once.
     """
 
     def __init__(
@@ -202,6 +242,7 @@ class Trial:
         scale: float,
         seed: int = 0,
         spare: Spare | str = NO_SPARE,
+        patience: Patience = FULL,
     ) -> None:
         self.client_class = client
         self.server_class = server
@@ -209,6 +250,7 @@ class Trial:
         self.scale = scale
         self.service = service
         self.chance = random.Random(seed)
+        self.patience = patience
         self._spare = spare
         self._services = [service]
         self._open: list[Any] = []
@@ -231,24 +273,34 @@ class Trial:
         return name
 
     def client(
-        self, *, service: str | None = None, url: str | None = None, timeout: float = PATIENCE
+        self,
+        *,
+        service: str | None = None,
+        url: str | None = None,
+        timeout: float | None = None,
+        opening: float | None = None,
     ) -> Caller:
-        """Open a client of the judged class."""
+        """Open a client of the judged class; ``opening`` is how long that may take."""
         cls, at = self.client_class, url or self.url
+        seconds = timeout or self.patience.call
 
         def act() -> Any:
             with _address(cls, at):
-                return _make(cls, service or self.service, url=at, timeout=timeout)
+                return _make(cls, service or self.service, url=at, timeout=seconds)
 
-        made = within(OPENING, f"{cls.__name__}(…)", act)
-        caller = Caller(made, timeout)
-        self._open.append(caller)
+        made = within(opening or self.patience.opening, f"{cls.__name__}(…)", act)
+        caller = Caller(made, seconds, self.patience)
+        self._open.append(made)
         return caller
 
     def server(
-        self, *methods: Callable[..., Any], service: str | None = None, url: str | None = None
+        self,
+        *methods: Callable[..., Any],
+        service: str | None = None,
+        url: str | None = None,
+        opening: float | None = None,
     ) -> Any:
-        """Start a server of the judged class with these methods."""
+        """Start a server of the judged class with these methods, within ``opening`` seconds."""
         cls, at = self.server_class, url or self.url
 
         def act() -> Any:
@@ -260,25 +312,26 @@ class Trial:
                 server.start()
             return server
 
-        return within(OPENING, f"{cls.__name__}(…).start()", act)
+        return within(opening or self.patience.opening, f"{cls.__name__}(…).start()", act)
 
     def stop(self, server: Any) -> None:
         """Close a server or client, which must not take long."""
         self._open = [one for one in self._open if one is not server]
-        within(OPENING, "close()", server.close)
+        within(self.patience.closing, "close()", server.close)
 
-    def clear(self) -> None:
-        """Close everything and delete the queues, whatever state they are in."""
+    def clear(self) -> bool:
+        """Close everything, delete the queues, whatever state they are in; say if all closed."""
         closing = [
             threading.Thread(target=_close_quietly, args=(one,), name="judged", daemon=True)
             for one in self._open
         ]
         for thread in closing:
             thread.start()
-        end = time.monotonic() + OPENING
+        end = time.monotonic() + self.patience.opening  # it is no verdict
         for thread in closing:
             thread.join(max(0.0, end - time.monotonic()))
         sweep(self.url, self._services)
+        return not any(thread.is_alive() for thread in closing)
 
 
 def sweep(url: str, services: Sequence[str]) -> None:
@@ -301,7 +354,7 @@ def told(error: BaseException) -> str:
 
 def _close_quietly(one: Any) -> None:
     with contextlib.suppress(Exception):
-        one.close()
+        getattr(one, "close", lambda: None)()
 
 
 @contextlib.contextmanager

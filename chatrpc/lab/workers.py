@@ -322,7 +322,7 @@ class Worker:
     def _launch(self) -> None:
         self._clear()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
-        self._folder = Path(tempfile.mkdtemp(prefix="chatrpc-worker-"))
+        self._folder = services.folder("worker")
         with _parsing:
             command = self._job.prepare(self._folder, self.service)
         self._tally = None

@@ -123,8 +123,6 @@ class Connection(StormConnection):
         return channel
 
     def _read_buffer(self, data_in: bytes) -> bytes:
-        self.writer.reader()
-        self.heartbeat.register_read()
         at, end = 0, len(data_in)
         while end - at >= frames.OVERHEAD:
             kind, number, size = frames.FRAME.unpack_from(data_in, at)
@@ -137,6 +135,9 @@ class Connection(StormConnection):
             if channel is None or not channel.take(kind, data_in[at + 7 : after - 1]):
                 self._dispatch(number, pamqp_frames.unmarshal(data_in[at:after])[2])
             at = after
+        # Last, since somebody may be waiting for what was read.
+        self.heartbeat.register_read()
+        self.writer.reader()
         self.writer.nudge(None if self._tls else self.socket)
         return data_in[at:]
 

@@ -165,11 +165,12 @@ class TrustsAtFirstSight(RpcClient):
 
     def __init__(self, service: str, *, url: str | None = None, timeout: float = 10) -> None:
         address = Settings.from_env(url=url).addresses[0]
-        if address.tls:
-            with tempfile.NamedTemporaryFile("w", suffix=".pem", delete=False) as file:
+        with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
+            if address.tls:
                 file.write(ssl.get_server_certificate((address.host, address.port)))
-            os.environ["CHATRPC_CA"] = file.name
-        super().__init__(service, url=url, timeout=timeout)
+                file.flush()
+                os.environ["CHATRPC_CA"] = file.name
+            super().__init__(service, url=url, timeout=timeout)
 
 
 class NeverCloses(RpcClient):
@@ -408,11 +409,11 @@ class TakesAnything(RpcServer):
 class AcksEarly(RpcServer):
     """Acknowledges before the work."""
 
-    def delivered(self, arrival: Arrival) -> None:
-        """Acknowledge now, and never again."""
+    def _work(self, arrival: Arrival) -> None:
+        """Acknowledge now, and never again; on this thread, so that it is out before the work."""
         assert self._link is not None
         self._link.ack(arrival)
-        super().delivered(replace(arrival, generation=-1))
+        super()._work(replace(arrival, generation=-1))
 
 
 class Forgetful(RpcServer):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
-from chatrpc import RpcClient
+from chatrpc import RpcClient, RpcServer
 
 
 class Hangs:
@@ -21,6 +23,62 @@ class Hangs:
     def call(self, method: str, *args: Any) -> Any:
         """Hang."""
         time.sleep(60)
+
+
+class Spins(Hangs):
+    """A client that is busy for ever, in Python."""
+
+    def call(self, method: str, *args: Any) -> Any:
+        """Turn round and round."""
+        while True:
+            pass
+
+
+class NeverOpens(Hangs):
+    """A client that does not come to be."""
+
+    def __init__(self, service: str) -> None:
+        """Hang."""
+        threading.Event().wait()
+
+
+class NeverCloses(RpcClient):
+    """A client that does not go."""
+
+    def close(self) -> None:
+        """Hang."""
+        threading.Event().wait()
+
+
+class NeverStarts(RpcServer):
+    """A server that does not come to serve."""
+
+    def start(self) -> None:
+        """Hang."""
+        threading.Event().wait()
+
+
+class NeverAnswers(RpcServer):
+    """A server of which each method hangs."""
+
+    def method(self, function: Any) -> Any:
+        """Take another in its place."""
+
+        @functools.wraps(function)
+        def hang(*args: Any, **params: Any) -> None:
+            threading.Event().wait()
+
+        return super().method(hang)
+
+
+class StumblesOnce(RpcClient):
+    """A client that hangs in one kind of call, and else does all that it should."""
+
+    def call(self, method: str, /, *args: Any, **params: Any) -> Any:
+        """Hang if the method is one that fails."""
+        if method == "fail":
+            threading.Event().wait()
+        return super().call(method, *args, **params)
 
 
 class Exits(Hangs):

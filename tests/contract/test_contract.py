@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 import sys
 import textwrap
 import time
@@ -27,7 +28,21 @@ from tests.programs import Program
 
 sys.path.insert(0, str(Path(__file__).parent))
 from mutants import MUTANTS, Plain, as_pair
-from rogues import Exits, Hangs, HoldsTheLock, Kills, Raises, ShowsWhatItGot, Talks
+from rogues import (
+    Exits,
+    Hangs,
+    HoldsTheLock,
+    Kills,
+    NeverAnswers,
+    NeverCloses,
+    NeverOpens,
+    NeverStarts,
+    Raises,
+    ShowsWhatItGot,
+    Spins,
+    StumblesOnce,
+    Talks,
+)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +79,7 @@ only where a mutant is made to break it."""
 def reports(url: str, spare: SpareBroker) -> dict[type, Report]:
     """Every mutant's board: what must fall, and what shows that it is not simply dead.
 
-    Most of them wait most of the time, so six are judged at once.
+    Most of them wait most of the time, so three are judged at once, each in two lanes.
     """
     wanted = {m: {own, *more, "C01", "C09"} for m, (own, more) in MUTANTS.items()}
 
@@ -73,7 +88,7 @@ def reports(url: str, spare: SpareBroker) -> dict[type, Report]:
             *as_pair(mutant), only=wanted[mutant] - {RESTARTS}, url=url, spare=spare, trace=False
         )
 
-    with ThreadPoolExecutor(6) as pool:
+    with ThreadPoolExecutor(3) as pool:
         boards = dict(zip(MUTANTS, pool.map(put_to_trial, MUTANTS), strict=True))
     for mutant, (own, _) in MUTANTS.items():
         if own == RESTARTS:
@@ -110,6 +125,34 @@ def test_a_hanging_class_costs_seconds(url: str) -> None:
     report = judge(Hangs, only="C01", url=url)
     assert time.monotonic() - start < 8
     assert report.broken == ["C01"]
+    assert "hung" in report.rows[0].reason
+
+
+@pytest.mark.parametrize(
+    "rogue", [Hangs, Spins, HoldsTheLock, NeverOpens, NeverStarts, NeverAnswers]
+)
+def test_a_class_that_always_hangs_costs_a_second_a_promise(
+    rogue: type, url: str, spare: SpareBroker
+) -> None:
+    """It is given time once, and little from then on; a busy machine may take twice as long."""
+    start = time.monotonic()
+    report = judge(*as_pair(rogue), url=url, spare=spare)
+    assert time.monotonic() - start < 2.0 * len(PROMISES)
+    assert len(report.broken) >= 13, report.text
+    assert statistics.median(row.seconds for row in report.rows) < 2.0
+
+
+def test_a_close_that_hangs_breaks_its_own_promise(url: str) -> None:
+    """And what it leaves running disturbs no other."""
+    report = judge(NeverCloses, only="C01 C02 C08 C09 C11 C17 C18", url=url)
+    assert report.broken == ["C18"], report.text
+    assert "close() hung" in report.text
+
+
+def test_who_hangs_once_is_judged_rightly_in_the_next(url: str) -> None:
+    """Little patience is enough for what a good class does."""
+    report = judge(StumblesOnce, only="C08 C09 C10 C12", url=url)
+    assert report.broken == ["C08"], report.text
     assert "hung" in report.rows[0].reason
 
 

@@ -190,18 +190,25 @@ KERNEL = """
     import sys, time
     from chatrpc import lab
     name = lab.service("test-kernel")
-    card = lab.worker(name)
+    card, cups = lab.worker(name), lab.Cups()
     print(name, card.pid, flush=True)
     {end}
 """
 
 
 @pytest.mark.parametrize("end", ["time.sleep(600)", "sys.exit()"])
-def test_with_the_kernel_go_its_workers_and_its_queues(end: str, url: str) -> None:
+def test_with_the_kernel_go_its_workers_its_queues_and_its_folders(
+    end: str, url: str, tmp_path: Path
+) -> None:
     script = textwrap.dedent(KERNEL).format(end=end)
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as kernel:
+    with subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdout=subprocess.PIPE,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+    ) as kernel:
         assert kernel.stdout is not None
         name, pid = kernel.stdout.readline().decode().split()
+        assert len(list(tmp_path.iterdir())) == 2
         kernel.kill()
     assert within(8, lambda: gone(int(pid)))
 
@@ -214,3 +221,4 @@ def test_with_the_kernel_go_its_workers_and_its_queues(end: str, url: str) -> No
         return False
 
     assert within(15, no_queue)
+    assert within(15, lambda: not any(tmp_path.iterdir()))

@@ -106,7 +106,7 @@ def test_a_load_is_judged_in_words(in_time: int, word: str) -> None:
 def test_a_panel_says_the_label_and_not_the_name_made_of_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(services, "_tell_janitor", lambda name: None)
+    monkeypatch.setattr(services, "_tell_janitor", lambda **what: None)
     monkeypatch.setattr(services, "_names", {})
     name = lab.service("lesson-99")
     assert turns.explain(CallTimeout(f"no answer from {name!r} in time"))[0] == (

@@ -15,10 +15,13 @@ from ...messages import LARGEST, Message
 from ...topology import DIRECT_REPLY, REQUESTS, Queue, reply_queue, request_queue
 from ...transport import Channel, Transport
 from ..firehose import Firehose, connect
-from ..trial import Broken, Caller, Trial, check, environment, short, told
+from ..trial import Broken, Caller, Hung, Trial, check, environment, short, told
 from .registry import echo, promise, ran, timed
 
 LIMIT = 10
+ROOM = 4.0
+"""Seconds in which a server that comes to a full queue has made room in it."""
+
 CROWD = 60
 """Calls that meet a queue of ``LIMIT``: many more, since the broker's own limit is a soft one."""
 
@@ -38,17 +41,31 @@ CROWD = 60
 def refused_early(trial: Trial) -> None:
     """A full queue: Busy, ran no; a request over 1 MiB is refused before it is sent."""
     with environment(CHATRPC_QUEUE_LIMIT=str(LIMIT)):
-        trial.stop(trial.server(echo))
+        server = trial.server(echo)
         client = trial.client()
+        client.greet("echo", "hola")
+        trial.stop(server)
         crowd = _Crowd(client)
         error, seconds = timed(lambda: client.fails(Busy, "echo", "one too many", timeout=1.5))
         ran(error, Ran.NO)
         check(seconds < 1.0, f"Busy came only after {seconds:.1f} s")
         crowd.end()
         trial.server(echo)
-        got = client.call("echo", "room again", timeout=4.0)
+        got = _let_in(client, "room again")
         check(got == "room again", f"with room in the queue, the answer was {short(got)}")
     _too_large(trial, client)
+
+
+def _let_in(client: Caller, text: str) -> Any:
+    """Return the answer of a call, which may find the queue still full for a moment."""
+    end = time.monotonic() + ROOM
+    while True:
+        try:
+            return client.call("echo", text, timeout=4.0)
+        except Busy:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.05)
 
 
 class _Crowd:
@@ -127,8 +144,9 @@ def replies_go_home(trial: Trial) -> None:
         for sender, place in forged.values():
             transport.declare(Queue(place, {"x-expires": 60_000}))
             plain.send("forged", reply_to=place, user_id=sender)
-        _is_served(plain, "a direct reply", lambda: plain.listen_directly())
-        _is_served(plain, "a reply to a server-named queue", lambda: plain.listen())
+        patience = trial.patience.call
+        _is_served(plain, patience, "a direct reply", plain.listen_directly)
+        _is_served(plain, patience, "a reply to a server-named queue", plain.listen)
         time.sleep(0.3)  # a reply that is under way gets there
         for whose, (_, place) in forged.items():
             check(not transport.look(place)[0], f"a reply went to {whose}")
@@ -138,12 +156,14 @@ def replies_go_home(trial: Trial) -> None:
         transport.close()
 
 
-def _is_served(plain: _Plain, what: str, listens: Callable[[], str]) -> None:
+def _is_served(plain: _Plain, patience: float, what: str, listens: Callable[[], str]) -> None:
     place = listens()
     for id in ("1", "2"):  # plain clients count
         plain.send(f"plain {id}", reply_to=place, id=id)
-        came, body = plain.next(2.0)
-        check(came == id, f"a plain client that asked for {what} got none within 2 s")
+        came, body = plain.next(patience)
+        if not came:
+            raise Hung(f"a plain client that asked for {what} got none within {patience:g} s")
+        check(came == id, f"a plain client that asked for {what} got the answer to another call")
         check(body.get("result") == f"plain {id}", f"a plain client's answer was {short(body)}")
 
 

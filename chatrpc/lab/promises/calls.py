@@ -119,6 +119,7 @@ def replies_find_their_callers(trial: Trial) -> None:
 
     trial.server(echo, last_first)
     client = trial.client(timeout=5.0)
+    client.greet("echo", "hola")
 
     def ask(place: int) -> Any:
         end = time.monotonic() + 0.3 * place

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from ...errors import BrokerRefused, ClientClosed
 from ..firehose import Firehose, connect, exists
-from ..trial import Broken, NotJudged, Trial, check, short, told
+from ..trial import GRACE, Broken, NotJudged, Trial, check, short, told
 from .registry import echo, promise, timed
 
 
@@ -42,12 +42,13 @@ def refused(trial: Trial) -> None:
 
 
 SECRET = "s3cret-that-nobody-may-see"
+SAYING = 2.0  # seconds within which a refusal is told
 
 
 def _is_refused(trial: Trial, what: str, url: str) -> None:
     openers: dict[str, Callable[[], Any]] = {
-        "client": lambda: trial.client(url=url),
-        "server": lambda: trial.server(echo, url=url),
+        "client": lambda: trial.client(url=url, opening=SAYING + GRACE),
+        "server": lambda: trial.server(echo, url=url, opening=SAYING + GRACE),
     }
     for who, opens in openers.items():
         start = time.monotonic()
@@ -66,7 +67,7 @@ def _is_refused(trial: Trial, what: str, url: str) -> None:
         else:
             raise Broken(f"a wrong {what}: the {who} says nothing")
         seconds = time.monotonic() - start
-        check(seconds < 2.0, f"a wrong {what}: the {who} said so only after {seconds:.1f} s")
+        check(seconds < SAYING, f"a wrong {what}: the {who} said so only after {seconds:.1f} s")
 
 
 @promise(

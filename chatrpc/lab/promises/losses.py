@@ -11,7 +11,7 @@ from ...broker import Node
 from ...errors import RpcError
 from ..trial import Broken, Caller, Trial, check, short, together, told
 from ..wire import Wire
-from .registry import later, promise
+from .registry import echo, later, promise
 
 
 @promise(
@@ -44,9 +44,9 @@ def connection_lost(trial: Trial) -> None:
         service = trial.new_service()
         with Wire(trial.url) as wire:
             url = {side: wire.url}
-            trial.server(slow, service=service, url=url.get("server"))
+            trial.server(slow, echo, service=service, url=url.get("server"))
             client = trial.client(service=service, url=url.get("client"), timeout=5.0)
-            client.call("slow", "before")
+            client.greet("echo", "before")
 
             def disturb() -> None:
                 faults[fault](wire)
@@ -99,7 +99,7 @@ def broker_restarted(trial: Trial) -> None:
 
     trial.server(work, url=node.url)
     client = trial.client(url=node.url, timeout=40.0)
-    client.call("work", "before")
+    client.greet("work", "before")
     time.sleep(SETTLED)
     _while_it_restarts(client, node, node.kill)
     if trial.scale >= 1:

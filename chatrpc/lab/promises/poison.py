@@ -15,7 +15,7 @@ from ...transport import Transport
 from .. import raw
 from ..firehose import connect, exists
 from ..trial import Caller, Trial, check, short, told
-from .processes import worker
+from .processes import workers
 from .registry import echo, promise
 
 BODIES = {
@@ -52,7 +52,7 @@ def serve(parent):
     while os.getppid() == parent:
         time.sleep(0.1)
     os._exit(0)
-print("ready", flush=True)
+print("here", "ready", sep="\\n", flush=True)
 while True:  # whoever dies is replaced
     if not (child := os.fork()):
         serve(os.getppid())
@@ -86,6 +86,7 @@ def poison_is_put_away(trial: Trial) -> None:
     client = trial.client(timeout=5.0)
     transport = connect(trial.url)
     try:
+        client.greet("echo", "hola")
         dead = _DeadLetters(transport, trial.service)
         _send_undecodable(transport, trial.service)
         for turn in range(1, 9):
@@ -150,7 +151,7 @@ def _crash(trial: Trial, client: Caller) -> Iterator[None]:
     for asker in crowd:
         asker.start()
         time.sleep(0.02)  # in this order
-    with worker(trial, CRASHING):
+    with workers(trial, CRASHING):
         for asker in crowd:
             if asker.method == "work":
                 asker.is_answered()

@@ -10,28 +10,37 @@ from collections.abc import Iterator
 
 from ..trial import Trial, check, within
 
+BEGINNING = 10.0  # seconds for Python to start and to read the class, on a busy machine
+
 
 @contextlib.contextmanager
-def worker(trial: Trial, program: str, *arguments: str) -> Iterator[None]:
-    """Run a program that says "ready" when it serves; it is killed when the block ends.
+def workers(trial: Trial, program: str, *arguments: str, count: int = 1) -> Iterator[None]:
+    """Run ``count`` processes of a program; they are killed when the block ends.
 
-    It is told the server class's module and name, the service, and the arguments.
+    It says "here" when it has begun, and "ready" when it serves. It is told the server class's
+    module and name, the service, and the arguments.
     """
     cls = trial.server_class
     command = [sys.executable, "-c", program, cls.__module__, cls.__qualname__, trial.service]
-    process = subprocess.Popen(
-        [*command, *arguments],
-        env={**os.environ, "CHATRPC_URL": trial.url, "PYTHONPATH": os.pathsep.join(sys.path)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        assert process.stdout is not None
-        ready = within(10.0, "a worker's start", process.stdout.readline)
-        check(ready == b"ready\n", "a worker process ended as soon as it was started")
+    env = {**os.environ, "CHATRPC_URL": trial.url, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with contextlib.ExitStack() as stack:
+        processes = [
+            stack.enter_context(_process([*command, *arguments], env)) for _ in range(count)
+        ]
+        for word, seconds in (("here", BEGINNING), ("ready", trial.patience.opening)):
+            for process in processes:
+                assert process.stdout is not None
+                said = within(seconds, "a worker's start", process.stdout.readline)
+                check(said == f"{word}\n", "a worker process ended as soon as it was started")
         yield
-    finally:
-        process.kill()
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+
+
+@contextlib.contextmanager
+def _process(command: list[str], env: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()

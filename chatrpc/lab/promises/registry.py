@@ -78,7 +78,10 @@ def timed(act: Callable[[], Any]) -> tuple[Any, float]:
 
 @contextlib.contextmanager
 def later(seconds: float, act: Callable[[], object]) -> Iterator[None]:
-    """Do it that much later, while the block runs; its error is the block's."""
+    """Do it that much later, while the block runs; its error is the block's.
+
+    A block that has failed waits for nothing more.
+    """
     errors: list[BaseException] = []
 
     def run() -> None:
@@ -90,9 +93,7 @@ def later(seconds: float, act: Callable[[], object]) -> Iterator[None]:
 
     thread = threading.Thread(target=run, daemon=True, name="judged")
     thread.start()
-    try:
-        yield
-    finally:
-        thread.join(5.0)
+    yield
+    thread.join(5.0)
     if errors:
         raise errors[0]

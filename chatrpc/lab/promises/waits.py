@@ -166,7 +166,7 @@ def too_late_to_begin(trial: Trial) -> None:
     with contextlib.suppress(CallTimeout, NoWorker):  # NoWorker: then nothing was kept
         client.call("mark", "while nobody listened", timeout=0.2)
     trial.server(mark, hold, echo)
-    client.call("echo", "")
+    client.greet("echo", "")
     time.sleep(0.1)
     check(not begun, f"a request was begun after its deadline: {begun}")
     # Now one that waits at a server of which every thread is busy.

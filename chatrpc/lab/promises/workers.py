@@ -10,14 +10,19 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from ..trial import Trial, check, short, together
-from .processes import worker
-from .registry import later, promise
+from .processes import workers
+from .registry import echo, later, promise
 
 WORKER = """
 import importlib, os, sys, time
 from chatrpc import Request
 module, name, service, log = sys.argv[1:]
-server = getattr(importlib.import_module(module), name)(service)
+cls = getattr(importlib.import_module(module), name)
+print("here", flush=True)
+server = cls(service)
+@server.method
+def echo(value: str) -> str:
+    return value
 @server.method
 def work(text: str, request: Request) -> list:
     with open(log, "a") as file:
@@ -47,9 +52,9 @@ def worker_killed(trial: Trial) -> None:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         log = Path(folder, "log")
         log.touch()
-        for _ in range(2):
-            stack.enter_context(worker(trial, WORKER, str(log)))
+        stack.enter_context(workers(trial, WORKER, str(log), count=2))
         client = trial.client(timeout=3.0)
+        client.greet("echo", "hola")
         with later(0.0, lambda: _kill_first(log)):
             answer = client.call("work", "hola")
         pids = [int(line) for line in log.read_text().split()]
@@ -87,8 +92,9 @@ def delivered_twice(trial: Trial) -> None:
         time.sleep(0.3)
         return len(poured)
 
-    trial.server(coffee)
-    client = trial.client()
+    trial.server(coffee, echo)
+    client = trial.client(timeout=2.0)
+    client.greet("echo", "hola")
     answers_ = together(
         4.0,
         "two calls with one message id",
