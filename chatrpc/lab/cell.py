@@ -15,6 +15,11 @@ def _kernel() -> Any:
     return shell if hasattr(shell, "kernel") else None
 
 
+def in_kernel() -> bool:
+    """Whether this process is a notebook's kernel."""
+    return _kernel() is not None
+
+
 def number() -> object:
     """Return what names the run of the cell that runs now; None where there is no notebook."""
     shell = _kernel()

@@ -38,7 +38,7 @@ from .firehose import connect
 from .hearing import is_client, is_server
 from .problem import LabProblem
 from .promises import PROMISES, Promise
-from .spare import SpareBroker
+from .spare import SpareBroker, lent
 from .trial import NO_SPARE, sweep
 
 SCALE = 0.01
@@ -223,7 +223,7 @@ def _board(
 
     with contextlib.ExitStack() as stack:
         if spare is None and apart:
-            spare = stack.enter_context(SpareBroker())
+            spare = stack.enter_context(lent())
         at = room.url if trace and terms.scale <= HEARD else None
         lanes = [(lane, url) for lane, url in ((others[1::2], at), (apart, None)) if lane]
         ears = stack.enter_context(Ears(at))

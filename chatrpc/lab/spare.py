@@ -15,10 +15,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..broker import BrokerProblem, Node
 from ..machine.ports import free_ports
+from . import cell
 from .problem import LabProblem, told_in_a_cell
 from .trial import Spare
 
@@ -66,6 +69,11 @@ class SpareBroker:
         facts: dict[str, str] = json.loads(line or b'{"problem": "it does not start in time"}')
         return facts
 
+    @property
+    def failed(self) -> bool:
+        """Whether it has said that it cannot be had, or is no more."""
+        return bool(self._told.get("problem")) or self._process.poll() is not None
+
     def close(self) -> None:
         """End the broker, and delete its folder."""
         for pipe in (self._process.stdin, self._process.stdout):
@@ -78,6 +86,28 @@ class SpareBroker:
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         self.close()
+
+
+_kept: list[SpareBroker] = []
+_lending = threading.Lock()
+
+
+@contextlib.contextmanager
+def lent() -> Iterator[SpareBroker]:
+    """Lend a broker that may be killed; a kernel keeps it for the next board, till it ends.
+
+    Whoever comes while it is lent gets another, which ends with the block.
+    """
+    if not cell.in_kernel() or not _lending.acquire(blocking=False):
+        with SpareBroker() as spare:
+            yield spare
+        return
+    try:
+        if not _kept or _kept[0].failed:
+            _kept[:] = [SpareBroker()]
+        yield _kept[0]
+    finally:
+        _lending.release()
 
 
 _own: SpareBroker | None = None

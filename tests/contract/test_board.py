@@ -14,6 +14,7 @@ from chatrpc.lab.board import Report, Result, Row
 from chatrpc.lab.boardcard import html
 from chatrpc.lab.contract import judge
 from chatrpc.lab.promises import PROMISES
+from chatrpc.machine.processes import Process, birth
 
 CELLS = [
     """
@@ -118,3 +119,21 @@ def test_whoever_stops_it_outside_a_page_stops_it(
     monkeypatch.setattr("chatrpc.lab.contract._judged", stop)
     with pytest.raises(KeyboardInterrupt):
         judge(only="C01", url=url)
+
+
+TWICE = """
+from chatrpc import lab
+from chatrpc.lab import spare
+kept = [lab.judge(only="C16", show=False).kept for _ in range(2)]
+print(*kept, len(spare._kept), spare._kept[0].ready().node.process.pid)
+"""
+
+
+def test_a_kernel_keeps_the_broker_that_may_be_killed_till_it_ends(url: str) -> None:
+    """The second board need not wait for another to start; and nothing is left behind."""
+    cells = [nbformat.v4.new_code_cell(TWICE)]
+    ran = nbformat.v4.new_notebook(cells=cells)
+    nbclient.NotebookClient(ran, timeout=120).execute()
+    *told, pid = ran.cells[0].outputs[0].text.split()
+    assert told == ["['C16']", "['C16']", "1"]
+    assert Process(int(pid), birth(int(pid)) or "gone already").wait(30.0)
