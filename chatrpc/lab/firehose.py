@@ -286,9 +286,12 @@ class Firehose:
         assert self._transport is not None
         found: dict[str, int | None] = {}
         for queue in queues:
+            if queue.startswith(DIRECT_REPLY):  # RabbitMQ 4.0 lists it, and there is no queue
+                found[queue] = None
+                continue
             try:
                 found[queue] = self._transport.look(queue)[0]
-            except NoWorker:
+            except (NoWorker, ValueError):  # or no queue that AMQPStorm declares is called so
                 found[queue] = None
             except BrokerRefused:
                 continue

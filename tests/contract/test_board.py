@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
+from html import escape
 
 import nbclient
 import nbformat
@@ -11,7 +13,7 @@ import pytest
 from chatrpc import RpcClient
 from chatrpc.lab import sync
 from chatrpc.lab.board import Report, Result, Row
-from chatrpc.lab.boardcard import html
+from chatrpc.lab.boardcard import HINTS, html
 from chatrpc.lab.contract import judge
 from chatrpc.lab.promises import PROMISES
 from chatrpc.machine.processes import Process, birth
@@ -100,6 +102,20 @@ def test_a_row_has_sign_word_and_colour(result: Result) -> None:
     assert f" {result.value}</span>" in row
     assert "a &lt;b&gt;" in row
     assert row.count("<details") == (3 if result is Result.BROKEN else 0)
+
+
+def test_the_hints_open_from_the_slightest_to_the_plainest() -> None:
+    """Each lies within the one before: nobody sees the plainest first."""
+    promise = PROMISES["C01"]
+    shown = html(Report("Mine", "Yours", [Row(promise, Result.BROKEN)]), ladders=False)
+    folds = shown.split("<details")[1:]
+    assert [escape(hint) in fold for hint, fold in zip(promise.hints, folds, strict=True)] == (
+        [True] * 3
+    )
+    assert [re.findall(r"<summary[^>]*>([^<]+)", fold) for fold in folds] == [
+        [name] for name in HINTS
+    ]
+    assert folds[-1].count("</details>") == 3
 
 
 def test_each_promise_has_three_hints_and_no_more_than_a_sentence_or_two() -> None:

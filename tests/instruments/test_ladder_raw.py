@@ -186,6 +186,41 @@ def test_a_misspelt_queue_is_silent_unless_somebody_asked(
     assert same(lost)[1:] == lines
 
 
+def test_a_name_that_no_queue_can_have_is_one_that_is_missing(desk: Desk) -> None:
+    def lost() -> Ladder:
+        channel = desk.channel()
+        with trace("küche!") as ladder:
+            channel.basic.publish("soup", "küche!")
+        return ladder
+
+    assert same(lost)[1:] == ["#1  sender 1 ✗ missing: publish soup: there is no queue küche!"]
+
+
+def test_a_direct_reply_goes_through_no_queue_on_any_broker(desk: Desk) -> None:
+    """And nothing waits in one: it is handed over, or lost."""
+    desk.queue("kitchen")
+
+    def direct() -> Ladder:
+        client, worker = desk.channel(), desk.channel()
+        client.basic.consume(lambda message: None, "amq.rabbitmq.reply-to", no_ack=True)
+        with trace("kitchen") as ladder:
+            about = {"reply_to": "amq.rabbitmq.reply-to", "correlation_id": "1"}
+            client.basic.publish("soup?", "kitchen", properties=about)
+            wait_until(lambda: client.queue.declare("kitchen", passive=True)["message_count"])
+            asked = worker.basic.get("kitchen")
+            worker.basic.publish("soup!", asked.reply_to, properties={"correlation_id": "1"})
+            asked.ack()
+            wait_until(lambda: client._inbound)
+        return ladder
+
+    assert same(direct) == [
+        "lanes: client 1 | kitchen (queue) | worker 1",
+        "#1  client 1 → kitchen   publish  soup?",
+        "#1  kitchen  → worker 1  deliver",
+        "#1  worker 1 → client 1  reply    soup!",
+    ]
+
+
 def test_two_readers_of_one_queue_share_it(desk: Desk) -> None:
     desk.queue("kitchen")
     writer = desk.channel()

@@ -169,6 +169,12 @@ def test_the_buttons_of_a_card_say_what_went_wrong(service: str, tmp_path: Path)
     assert "died at its start" in card._trouble.value
     assert "<i>" not in card._trouble.value
 
+    def refuse() -> None:
+        raise LabProblem("not <b>now</b>")
+
+    card._button("start", "", refuse).click()
+    assert card._trouble.value == "<div>not &lt;b&gt;now&lt;/b&gt;</div>"
+
 
 def test_a_label_is_one_service_in_one_kernel_and_another_in_the_next() -> None:
     one = services.service("test-label")
