@@ -34,9 +34,9 @@ def is_free(port: int) -> bool:
 def end_epmd(port: int, *, awaited: float = 0.0) -> None:
     """Ask Erlang's port mapper there to go; it stays while a node is registered with it.
 
-    A node that has just ended may still be registered for a moment, so this asks for 2 s. Where
-    nobody listens it is asked again for ``awaited`` seconds: who was ended in its start may
-    have left one that is only beginning.
+    A node that has just ended may still be registered for a moment, so this asks for 2 s. For
+    ``awaited`` seconds it is asked again: nodes that were ended in their start may each have
+    left one that is only beginning, and that takes the port when another has gone.
     """
     began = time.monotonic()
     deadline = began + 2.0
@@ -45,11 +45,11 @@ def end_epmd(port: int, *, awaited: float = 0.0) -> None:
             with socket.create_connection((LOOPBACK, port), 1.0) as sock:
                 sock.settimeout(1.0)
                 sock.sendall(b"\x00\x01k")
-                if sock.recv(2) == b"OK":
-                    return
+                gone = sock.recv(2) == b"OK"
         except OSError:
-            if time.monotonic() >= began + awaited:
-                return
+            gone = True
+        if gone and time.monotonic() >= began + awaited:
+            return
         time.sleep(0.05)
 
 
