@@ -349,6 +349,8 @@ class Firehose:
         if (heard := self._marks.get(hop.routing_key)) is not None:
             heard.set()
         self._counts[hop.kind, hop.port] += 1
+        if hop.queue.startswith(DIRECT_REPLY):  # RabbitMQ 4.3 tells of it; its publish is enough
+            return
         if not self._filter(hop):
             return
         self._last = hop.time

@@ -250,7 +250,7 @@ class Summary:
 
 
 def _steady(values: Sequence[int | None]) -> list[int | None]:
-    """Leave out what one look alone has seen, but for the last.
+    """Leave out what one look alone has seen, but for the first and the last.
 
     A server that takes its consumer anew, after its first answer, has two for a moment.
     """
@@ -258,7 +258,7 @@ def _steady(values: Sequence[int | None]) -> list[int | None]:
     return [
         value
         for at, value in enumerate(values)
-        if at == last or value in (*values[max(at - 1, 0) : at], values[at + 1])
+        if at in (0, last) or value in (values[at - 1], values[at + 1])
     ]
 
 

@@ -153,6 +153,8 @@ def test_a_summary_tells_the_most_and_the_last_and_what_somebody_says_of_it() ->
     assert repr(Summary("chat", samples)) == (
         "requests waiting:  at most 4, 1 at the end\nworkers listening: at most 2, away at the end"
     )
+    first = [Sample(0.0, 0, 2), Sample(0.1, 0, 1), Sample(0.2, 0, 1)]  # one died soon after
+    assert repr(Summary("chat", first)).endswith("workers listening: at most 2, 1 at the end")
     bundle = Summary("<b>", samples, "<i>full</i>")._repr_mimebundle_()
     assert bundle["text/plain"] == "<i>full</i>"
     assert bundle["text/html"] == "<pre>&lt;i&gt;full&lt;/i&gt;</pre>"
