@@ -250,16 +250,19 @@ class Summary:
 
 
 def _steady(values: Sequence[int | None]) -> list[int | None]:
-    """Leave out what one look alone has seen, but for the first and the last.
+    """Leave out a peak that one look alone has seen.
 
     A server that takes its consumer anew, after its first answer, has two for a moment.
     """
-    last = len(values) - 1
-    return [
-        value
-        for at, value in enumerate(values)
-        if at in (0, last) or value in (values[at - 1], values[at + 1])
-    ]
+    around = zip(values, values[1:], values[2:], strict=False)
+    middle = [v for before, v, after in around if not _peak(before, v, after)]
+    return [*values[:1], *middle, *values[-1:]]
+
+
+def _peak(before: int | None, value: int | None, after: int | None) -> bool:
+    if before is None or value is None or after is None:
+        return False
+    return value > max(before, after)
 
 
 def _most_and_last(values: Sequence[int | None]) -> str:

@@ -110,6 +110,25 @@ def test_a_service_that_nobody_knows_is_no_error(node: Node) -> None:
 
 
 @pytest.mark.no_broker
+@pytest.mark.parametrize(
+    ("seen", "told"),
+    [
+        ([2, 1, 1, 1], "at most 2, 1 at the end"),  # a worker that dies at once was there
+        ([1, 2, 1, 1], "at most 1, 1 at the end"),
+        ([1, 2, 2, 1], "at most 2, 1 at the end"),
+        ([1, 1, 0], "at most 1, 0 at the end"),
+        ([1], "at most 1, 1 at the end"),
+        ([None, 1, None], "at most 1, away at the end"),
+    ],
+)
+def test_a_consumer_that_is_taken_anew_is_no_second_worker(
+    seen: list[int | None], told: str
+) -> None:
+    summary = Summary("kitchen", [Sample(0.0, 0, consumers) for consumers in seen])
+    assert repr(summary).endswith(f"workers listening: {told}")
+
+
+@pytest.mark.no_broker
 def test_series_fold_into_bars() -> None:
     """The most of a span is shown; a gap is a gap."""
     assert spark([0, 1, 2, None, 7]) == "▁▂▃ █  now 7, most 7"
