@@ -210,13 +210,13 @@ def _board(
     telling, over = threading.Lock(), threading.Event()
 
     def put(room: Courtroom, promises: Sequence[Promise], ears: Ears) -> None:
-        hung = threading.Event()
+        hung = False
         for promise in promises:
             if over.is_set():
                 return
             with telling:
                 tell(Row(promise, Result.ON_TRIAL))
-            row = _judged(room, pair, promise, terms, spare, ears, hung)
+            row, hung = _judged(room, pair, promise, terms, spare, ears, hung)
             with telling:
                 rows[promise.id] = row
                 tell(row)
@@ -267,11 +267,11 @@ def _judged(
     terms: _Terms,
     spare: SpareBroker | None,
     ears: Ears,
-    hung: threading.Event,
-) -> Row:
-    """Put a pair of classes to one promise; it takes bounded time, whatever they do.
+    hung: bool,
+) -> tuple[Row, bool]:
+    """Put a pair of classes to one promise, and say whether they hung in it.
 
-    ``hung`` says whether they have hung before, and then whether they have hung in this one.
+    It takes bounded time, whatever they do, and less if they have ``hung`` in the one before.
     """
     service = f"judge-{secrets.token_hex(6)}"
     seconds = promise.seconds * max(1.0, terms.scale / SCALE if promise.scales else 1.0)
@@ -286,29 +286,24 @@ def _judged(
         "scale": terms.scale,
         "seed": terms.seed,
         "spare": _spare(promise, spare),
-        "hung": hung.is_set(),
+        "hung": hung,
     }
     ears.begin(service)
     start = time.monotonic()
     try:
-        told = room.ask(job, LOADING + seconds + CLEARING, hung=hung.is_set())
+        told = room.ask(job, LOADING + seconds + CLEARING, hung=hung)
     except Ended as end:
-        stood = isinstance(end, StoodStill)
-        told = {"result": "broken", "reason": str(end), "took": 0.0, "hung": stood}
+        told = {"result": "broken", "reason": str(end), "hung": isinstance(end, StoodStill)}
         told["took"] = time.monotonic() - start
     if "problem" in told:
         raise LabProblem(f"These classes cannot be judged: {told['problem']}.")
     result, ladder = Result(told["result"]), None
-    if told["hung"]:
-        hung.set()
-    else:
-        hung.clear()
     if result is not Result.KEPT or told["hung"]:
         room.close()  # who knows what still runs there
         ladder = ears.ladder() if result is Result.BROKEN else None
         sweep(room.url, [service, *(f"{service}-{n}" for n in range(1, 10))])
     reason = re.sub(rf"{service}(-\d+)?", "judged", told["reason"])
-    return Row(promise, result, reason, told["took"], ladder)
+    return Row(promise, result, reason, told["took"], ladder), told["hung"]
 
 
 def _spare(promise: Promise, spare: SpareBroker | None) -> dict[str, str] | str:
