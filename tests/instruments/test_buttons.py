@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import signal
 import socket
 import subprocess
@@ -12,11 +13,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from test_wire import Echo, dial, exchange
+from echo import Echo, dial, exchange
 
 from chatrpc import RpcClient, RpcServer
 from chatrpc.broker import Node
-from chatrpc.lab import faults, poisons, workers
+from chatrpc.lab import faults, poisons
 from chatrpc.lab.breaking import _Panel, _still, _table, _told
 from chatrpc.lab.drill import Count, Drill
 from chatrpc.lab.faults import Fault, when
@@ -25,19 +26,12 @@ from chatrpc.lab.problem import LabProblem
 from chatrpc.lab.wire import Wire
 from chatrpc.lab.workers import State, worker
 from chatrpc.topology import request_queue
+from tests import waiting
+
+wait_until = functools.partial(waiting.wait_until, seconds=15)
 
 
-@pytest.fixture(autouse=True)
-def _no_worker_left() -> Iterator[None]:
-    yield
-    workers.stop_all()
-
-
-def wait_until(sees: Callable[[], object], seconds: float = 15.0) -> None:
-    end = time.monotonic() + seconds
-    while not sees():
-        assert time.monotonic() < end, "it never came to pass"
-        time.sleep(0.02)
+pytestmark = pytest.mark.usefixtures("no_worker_left")
 
 
 def took(act: Callable[[], object]) -> float:
@@ -66,19 +60,6 @@ def test_a_fault_is_mended_once_by_hand_or_at_the_end_of_its_block() -> None:
 
 
 # The wire
-
-
-@pytest.fixture
-def echo() -> Iterator[Echo]:
-    server = Echo()
-    yield server
-    server.listener.close()
-
-
-@pytest.fixture
-def wire(echo: Echo) -> Iterator[Wire]:
-    with Wire(f"amqp://guest:guest@127.0.0.1:{echo.port}/") as made:
-        yield made
 
 
 @pytest.fixture
@@ -336,12 +317,6 @@ def test_a_moment_is_one_of_its_kind_alone(service: str, client: RpcClient, mome
 
 
 # The drill and its panel
-
-
-@pytest.fixture
-def drill(service: str) -> Iterator[Drill]:
-    with Drill(service=service, timeout=20) as made:
-        yield made
 
 
 def test_a_drill_breaks_the_worker_that_is_at_work(service: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from chatrpc.lab import workers
 from chatrpc.lab.ladder import trace
 from chatrpc.lab.problem import LabProblem
 from chatrpc.lab.workers import State, worker
+from tests.waiting import within
 
 Cell = Callable[[str], dict[str, Any]]
 
@@ -63,20 +64,7 @@ class MyServer:
 """
 
 
-@pytest.fixture(autouse=True)
-def _no_worker_left() -> Iterator[None]:
-    yield
-    workers.stop_all()
-
-
-def within(seconds: float, holds: Callable[[], bool]) -> bool:
-    """Return whether something comes to hold in time."""
-    end = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True
+pytestmark = pytest.mark.usefixtures("no_worker_left")
 
 
 def test_functions_of_the_notebook_are_served_by_another_process(cell: Cell, service: str) -> None:

@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-
 import pytest
 
 from chatrpc import RpcClient
 from chatrpc.lab import services, workers
 from chatrpc.lab.coffee import Coffee
 from chatrpc.lab.workers import worker
+from tests.waiting import wait_until
 
-
-@pytest.fixture(autouse=True)
-def _no_worker_left() -> Iterator[None]:
-    yield
-    workers.stop_all()
-
-
-def wait_until(sees: Callable[[], object], seconds: float = 10.0) -> None:
-    end = time.monotonic() + seconds
-    while not sees():
-        assert time.monotonic() < end, "it never came to pass"
-        time.sleep(0.02)
+pytestmark = pytest.mark.usefixtures("no_worker_left")
 
 
 def test_a_cup_too_many_is_seen_and_the_first_cup_of_a_notebook_is_number_one() -> None:

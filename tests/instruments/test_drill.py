@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from chatrpc import RpcClient, RpcServer
-from chatrpc.lab import faults, workers
+from chatrpc.lab import faults
 from chatrpc.lab.breaking import _Panel
 from chatrpc.lab.drill import Drill
 from chatrpc.lab.faults import POISONS, Fault, when
@@ -20,25 +21,12 @@ from chatrpc.lab.problem import LabProblem
 from chatrpc.lab.wire import Wire
 from chatrpc.lab.workers import State
 from chatrpc.topology import dead_queue
+from tests import waiting
+
+wait_until = functools.partial(waiting.wait_until, seconds=15)
 
 
-@pytest.fixture(autouse=True)
-def _no_worker_left() -> Iterator[None]:
-    yield
-    workers.stop_all()
-
-
-@pytest.fixture
-def drill(service: str) -> Iterator[Drill]:
-    with Drill(service=service, timeout=20) as made:
-        yield made
-
-
-def wait_until(sees: Callable[[], object], seconds: float = 15.0) -> None:
-    end = time.monotonic() + seconds
-    while not sees():
-        assert time.monotonic() < end, "it never came to pass"
-        time.sleep(0.02)
+pytestmark = pytest.mark.usefixtures("no_worker_left")
 
 
 def test_undisturbed_each_order_is_poured_and_answered_once(drill: Drill) -> None:
@@ -91,7 +79,7 @@ def test_what_is_broken_costs_no_order_its_answer(
     assert fault.what
     assert fault.watch.endswith(".")
     count = drill.order(8)
-    wait_until(lambda: not drill.ledger.waiting, 25)
+    wait_until(lambda: not drill.ledger.waiting, seconds=25)
     count = drill.ledger
     assert (count.answered, count.wrong, count.hung) == (12, 0, 0), count
     assert count.lost == 0
@@ -180,7 +168,7 @@ def test_each_poison_is_put_away_and_its_neighbours_are_answered(service: str, k
         assert kind in faults.poison(service, kind).what
         assert client.call("up", "b", timeout=20) == "B"
         transport = connect()
-        wait_until(lambda: transport.look(dead_queue(service))[0] == 1, 30)
+        wait_until(lambda: transport.look(dead_queue(service))[0] == 1, seconds=30)
         transport.close()
 
 
@@ -214,7 +202,7 @@ def test_the_killed_broker_is_back_after_the_undo(drill: Drill) -> None:
     drill.kill_broker()
     drill.order(2, wait=False)
     drill.undo()
-    wait_until(lambda: not drill.ledger.waiting, 40)
+    wait_until(lambda: not drill.ledger.waiting, seconds=40)
     assert drill.ledger.answered == 4, drill.ledger.failed
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import threading
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import amqpstorm
 import pytest
@@ -28,14 +29,9 @@ from chatrpc.lab.gauges import (
 from chatrpc.lab.problem import LabProblem
 from chatrpc.lab.sync import WIDGETS
 from chatrpc.lab.wire import Wire
+from tests import waiting
 
-
-def wait_until(sees: Callable[[], object], seconds: float = 5.0) -> None:
-    """Wait until it holds, or fail."""
-    end = time.monotonic() + seconds
-    while not sees():
-        assert time.monotonic() < end, "it never came to pass"
-        time.sleep(0.01)
+wait_until = functools.partial(waiting.wait_until, seconds=5)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from chatrpc.lab.rungs import Kind
 from chatrpc.lab.wire import Wire
 from chatrpc.settings import Settings
 from chatrpc.transport.witness import port_of, witness
+from tests.waiting import wait_until
 
 RUNS = 3
 
@@ -82,13 +83,6 @@ def same(make: Callable[[], Ladder]) -> list[str]:
     assert [ladder.svg for ladder in ladders] == [ladders[0].svg] * RUNS
     ET.fromstring(ladders[0].svg)
     return ladders[0].text.splitlines()
-
-
-def wait_until(sees: Callable[[], object], seconds: float = 10.0) -> None:
-    end = time.monotonic() + seconds
-    while not sees():
-        assert time.monotonic() < end, "it never came to pass"
-        time.sleep(0.01)
 
 
 def test_a_message_waits_and_is_read_and_acknowledged_later(desk: Desk) -> None:

@@ -7,8 +7,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +18,9 @@ from chatrpc.lab import jobs, services, workers
 from chatrpc.lab.problem import LabProblem
 from chatrpc.lab.sync import WIDGETS
 from chatrpc.lab.workers import State, worker
+from tests.waiting import within
 
-
-@pytest.fixture(autouse=True)
-def _no_worker_left() -> Iterator[None]:
-    yield
-    workers.stop_all()
-
-
-def within(seconds: float, holds: Callable[[], bool]) -> bool:
-    """Return whether something comes to hold in time."""
-    end = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)
-    return True
+pytestmark = pytest.mark.usefixtures("no_worker_left")
 
 
 def gone(pid: int) -> bool:

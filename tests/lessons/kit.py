@@ -31,10 +31,10 @@ def lesson(number: str) -> Path:
     return next(FOLDER.glob(f"{number}_*.ipynb"))
 
 
-def nbval(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
+def nbval(folder: Path) -> subprocess.CompletedProcess[str]:
     """Check the copy's notebooks with the copy's package, on the tests' own broker."""
     command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-vv", "-rA"]
-    command += ["--nbval-cell-timeout=60", "-p", "no:cacheprovider", "--color=no", *more]
+    command += ["--nbval-cell-timeout=60", "-p", "no:cacheprovider", "--color=no"]
     command += ["notebooks"]
     environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run(
