@@ -1,4 +1,4 @@
-"""What a client or a server does later, or not on the inbound thread: in turn, on one thread."""
+"""What a client or a server does later, or not on the thread that reads: in turn, on one thread."""
 
 from __future__ import annotations
 

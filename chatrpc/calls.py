@@ -53,6 +53,10 @@ class Call:
         self.outcome = outcome
         self._ended.release()
 
+    def over(self) -> bool:
+        """Whether the outcome is there."""
+        return self.outcome is not None
+
     def wait(self, timeout: float = -1) -> bool:
         """Wait, once, for the outcome; return whether it is there. -1 is without end."""
         return self._ended.acquire(timeout=timeout)

@@ -31,7 +31,7 @@ class Caution:
         self._proof: Arrival | None = None  # the first request that was not suspect, in hand
 
     def came(self, arrival: Arrival) -> None:
-        """Learn of a request; on the inbound thread."""
+        """Learn of a request; on the thread that reads."""
         delivery = arrival.delivery
         if delivery.consumer != self._tag or delivery.problem:
             return

@@ -118,7 +118,7 @@ class RpcClient:
             ValueError: the timeout or the message id is none.
         """
         call = self._begin(method, args, params, timeout, message_id, None)
-        if not call.wait(call.deadline.left(time.monotonic())):
+        if not self._awaited(call):
             self._expire(call.id)
             call.wait()
         return call.result()
@@ -140,6 +140,7 @@ class RpcClient:
         future = CallFuture()
         future.set_running_or_notify_cancel()
         call = self._begin(method, args, params, timeout, message_id, future)
+        self._link.await_woken()
         self._agenda.at(call.deadline.at, lambda: self._expire(call.id))
         return future
 
@@ -198,6 +199,13 @@ class RpcClient:
         self._outbox.send(call)
         return call
 
+    def _awaited(self, call: Call) -> bool:
+        if len(self._pending) > 1:
+            self._link.await_woken()
+        else:
+            self._link.await_alone(call.over, call.deadline.left(time.monotonic()))
+        return call.wait(call.deadline.left(time.monotonic()))
+
     def delivered(self, arrival: Arrival) -> None:
         """Give a reply to the call that it names; drop one that nobody waits for. (C06)"""
         message = arrival.delivery.message
@@ -253,11 +261,12 @@ class RpcClient:
         elif call.doubtful and error.ran is Ran.NO:
             error.ran = Ran.MAYBE
         self._end(call, error)
+        self._link.look_up()
 
     def _end(self, call: Call, outcome: Reply | RpcError) -> None:
         call.end(outcome)
         self._outbox.forget(call.id)
-        if call.future is not None:  # its callbacks are user code: not on the inbound thread
+        if call.future is not None:  # its callbacks are user code: not on the thread that reads
             self._agenda.soon(lambda: self._tell(call))
 
     def _tell(self, call: Call) -> None:

@@ -1,7 +1,8 @@
 """One self-healing link to the broker: dial, declare, consume, publish, dial again.
 
 It knows no calls and no methods. Its thread alone dials. What it hands over comes on the
-inbound thread of the connection, except ``up`` and ``down``, which come on its own.
+thread that reads, which is the connection's or that of a caller who waits; except ``up`` and
+``down``, which come on its own.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,7 +21,7 @@ from .confirms import Outcome
 from .errors import BrokerError, BrokerRefused, RpcError
 from .messages import Message
 from .settings import Address, Settings
-from .transport import Channel, Delivery, Transport
+from .transport import Channel, Delivery, Transport, Turns
 
 log = logging.getLogger("chatrpc.link")
 
@@ -42,7 +43,7 @@ class Arrival:
 class Party(Protocol):
     """Who uses a link: a client or a server.
 
-    ``delivered`` and ``settled`` run on the inbound thread: quick, and never raising.
+    ``delivered`` and ``settled`` run on the thread that reads: quick, and never raising.
     """
 
     def delivered(self, arrival: Arrival) -> None:
@@ -183,6 +184,24 @@ class Link:
             raise BrokerError("the broker is away")
         return standing.transport.look(queue, timeout=timeout)
 
+    def await_alone(self, done: Callable[[], bool], timeout: float) -> None:
+        """Read on this thread, which waits for all that is expected, if nobody reads now.
+
+        Until ``done``, for ``timeout`` seconds, or until the link is lost.
+        """
+        if (turns := self._turns()) is not None:
+            turns.read_until(done, timeout)
+
+    def await_woken(self) -> None:
+        """Say that somebody waits to be woken, so that the link's own thread should read."""
+        if (turns := self._turns()) is not None:
+            turns.call_back()
+
+    def look_up(self) -> None:
+        """Have whoever is in ``await_alone`` look at once whether it is done."""
+        if (turns := self._turns()) is not None:
+            turns.look_up()
+
     def stop_reading(self) -> None:
         """Take no more deliveries; those in hand can still be acknowledged."""
         with self._trusting:
@@ -204,6 +223,10 @@ class Link:
             dialing.abort()
         if self._thread.is_alive():
             self._thread.join(max(0.1, end - time.monotonic()))
+
+    def _turns(self) -> Turns | None:
+        standing = self._standing
+        return None if standing is None else standing.transport.turns
 
     def _reading(self, arrival: Arrival) -> Channel | None:
         standing = self._standing

@@ -86,7 +86,7 @@ class Outbox:
             self._try(id)
 
     def settled(self, id: str, outcome: Outcome) -> None:
-        """Learn what became of a send; on the inbound thread, so what takes time comes later."""
+        """Learn what became of a send; on the thread that reads, so what takes time comes later."""
         if (call := self._pending.get(id)) is None:
             return
         if outcome is Outcome.CONFIRMED:

@@ -70,7 +70,7 @@ class Replies:
         self._publish(id, owed)
 
     def settled(self, id: str, outcome: Outcome) -> None:
-        """Learn what became of a publish; on the inbound thread."""
+        """Learn what became of a publish; on the thread that reads."""
         owed = self._owed.get(id)
         if owed is None:
             return

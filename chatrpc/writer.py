@@ -34,9 +34,9 @@ class Writer:
         self.since: float | None = None
         """Since when a write is under way; None if none is."""
 
-    def reader(self) -> None:
-        """Say that this thread is the one that reads."""
-        self._reader = threading.get_ident()
+    def reading(self, now: bool) -> None:
+        """Say that this thread is the one that reads, or that it has read."""
+        self._reader = threading.get_ident() if now else 0
 
     def add(self, data: bytes) -> None:
         """Queue bytes; they go out with the next flush of any thread."""

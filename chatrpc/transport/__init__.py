@@ -1,7 +1,7 @@
 """AMQPStorm as we need it: event-driven, prompt to notice a loss, bounded in every wait.
 
 The only package that knows AMQPStorm, and the only one that relies on its inside; proven
-on the version that ``PROVEN_ON`` names. It changes five things:
+on the version that ``PROVEN_ON`` names. It changes six things:
 
 1. Frames are put together in the inbound thread and handed over at once; AMQPStorm's own
    consumers look for them every 10 ms, and its synchronous calls for their answers.
@@ -12,6 +12,7 @@ on the version that ``PROVEN_ON`` names. It changes five things:
 4. Confirms and returns are handed over by delivery tag, not by the name of their frame.
 5. What cannot be decoded arrives as a delivery with a ``problem``, and not as the end of
    the connection.
+6. A caller who waits for the only answer reads it itself, and needs not be woken.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ from . import tls
 from .channel import Channel
 from .connection import Connection
 from .told import told, translated
+from .turns import Turns
 
-__all__ = ["PROVEN_ON", "Channel", "Delivery", "Transport"]
+__all__ = ["PROVEN_ON", "Channel", "Delivery", "Transport", "Turns"]
 
 log = logging.getLogger("chatrpc.transport")
 logging.getLogger("amqpstorm").setLevel(logging.CRITICAL)  # it logs a traceback for every loss
@@ -212,6 +214,11 @@ class Transport:
         finally:
             self._ask_lock.release()
 
+    @property
+    def turns(self) -> Turns | None:
+        """Who reads; None before the dial, and with TLS: then it is the inbound thread, always."""
+        return self._connection.turns
+
     def abort(self) -> None:
         """End the connection at once, unasked: ``lost`` is told."""
         self._connection.abort()
@@ -226,6 +233,8 @@ class Transport:
             log.debug("closing %s: %r", self.address, error)
         finally:
             self._connection.writer.close()
+            if self.turns is not None:
+                self.turns.close()
 
 
 @contextlib.contextmanager

@@ -10,7 +10,6 @@ from typing import Any
 
 from amqpstorm.connection import Connection as StormConnection
 from amqpstorm.heartbeat import Heartbeat
-from amqpstorm.io import BasePoller
 from pamqp import frame as pamqp_frames
 
 from .. import frames
@@ -18,6 +17,7 @@ from ..errors import BrokerError
 from ..settings import Address
 from ..writer import Writer
 from .channel import Channel
+from .turns import Turns
 
 _KINDS = (1, 2, 3, 8)
 _LARGEST_FRAME = 1024 * 1024
@@ -49,18 +49,13 @@ class _LifeSigns(Heartbeat):
         return super()._check_for_life_signs()
 
 
-class _NoPoller(BasePoller):
-    """Lets the inbound thread wait in ``recv`` itself, which is one system call fewer."""
-
-    is_ready = True
-
-
 class Connection(StormConnection):
     """One connection whose loss is noticed at once, and told once."""
 
     def __init__(self, address: Address, *, lost: Callable[[Exception], None], **options: Any):
         self._lost = lost
         self.reached = False
+        self.turns: Turns | None = None
         self.writer = Writer(lambda data: self._io.write_to_socket(data))
         super().__init__(
             address.host,
@@ -89,7 +84,7 @@ class Connection(StormConnection):
                 self.socket.settimeout(0)
             else:
                 self.socket.settimeout(None)
-                self._io.poller = _NoPoller(self.socket.fileno(), alarm)
+                self._io.poller = self.turns = Turns(self._io, alarm)
         super()._send_handshake()
 
     def _ring(self, error: Exception) -> None:
@@ -111,6 +106,8 @@ class Connection(StormConnection):
         self._write(b"".join(pamqp_frames.marshal(frame, channel_id) for frame in frames_out))
 
     def _write(self, data: bytes) -> None:
+        if self.turns is not None:  # AMQPStorm waits for the answers to its own frames
+            self.turns.call_back()
         self.writer.add(data)
         self.writer.flush()
 
@@ -124,6 +121,7 @@ class Connection(StormConnection):
 
     def _read_buffer(self, data_in: bytes) -> bytes:
         at, end = 0, len(data_in)
+        self.writer.reading(True)
         while end - at >= frames.OVERHEAD:
             kind, number, size = frames.FRAME.unpack_from(data_in, at)
             if kind not in _KINDS or size > _LARGEST_FRAME:
@@ -137,7 +135,7 @@ class Connection(StormConnection):
             at = after
         # Last, since somebody may be waiting for what was read.
         self.heartbeat.register_read()
-        self.writer.reader()
+        self.writer.reading(False)
         self.writer.nudge(None if self._tls else self.socket)
         return data_in[at:]
 

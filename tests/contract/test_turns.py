@@ -1,0 +1,256 @@
+"""A caller who waits alone reads its answer itself; nobody else may ever wait for that."""
+
+import random
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from chatrpc import CallTimeout, ClientClosed, NoWorker, RpcClient, RpcServer
+from chatrpc.lab.wire import Wire
+from chatrpc.transport import turns
+from tests.waiting import wait_until, within
+
+LONG = 20.0
+"""Seconds that the inbound thread stands back here, so that whoever waits for it is seen."""
+
+
+@pytest.fixture
+def worker(url, service):
+    """Serve an echo, and one that takes its time."""
+    server = RpcServer(service, url=url)
+    server.method("echo")(lambda value: value)
+    server.method("slow")(lambda seconds: time.sleep(seconds) or seconds)
+    with server:
+        yield server
+
+
+@pytest.fixture(params=[True, False], ids=["safe", "fast"])
+def safe(request):
+    """Return which of both modes it is."""
+    return request.param
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """Return the names of the threads that have read other than as the inbound thread."""
+    seen = []
+    read = turns.Turns._read
+
+    def noted(self, timeout):
+        seen.append(threading.current_thread().name)
+        read(self, timeout)
+
+    monkeypatch.setattr(turns.Turns, "_read", noted)
+    return seen
+
+
+@pytest.fixture
+def long_away(monkeypatch):
+    """Let nothing but a caller's word bring the inbound thread back."""
+    monkeypatch.setattr(turns, "_AWAY", LONG)
+    monkeypatch.setenv("CHATRPC_HEARTBEAT", "120")  # a heartbeat's frame calls it back, too
+
+
+@pytest.fixture
+def alone():
+    """Return what runs a function on the one thread that calls."""
+    with ThreadPoolExecutor(1, thread_name_prefix="caller") as pool:
+        yield lambda function, *args, **named: pool.submit(function, *args, **named).result(30)
+
+
+def leading(client):
+    """Whether a caller of this client reads now."""
+    standing = client._link._standing
+    return standing is not None and standing.transport.turns._leading
+
+
+def test_a_caller_alone_reads_its_answers_but_for_the_first(
+    url, service, worker, safe, reads, alone
+):
+    with RpcClient(service, url=url, safe=safe) as client:
+        assert alone(client.call, "echo", 0) == 0
+        wait_until(lambda: turns_of(client)._away)
+        for number in range(20):
+            assert alone(client.call, "echo", number) == number
+    assert len(reads) >= 20
+    assert all(name.startswith("caller") for name in reads)
+
+
+def test_the_main_thread_never_reads(url, service, worker, safe, reads, alone, long_away):
+    with RpcClient(service, url=url, safe=safe, timeout=5) as client:
+        for number in range(5):
+            alone(client.call, "echo", number)
+            start = time.monotonic()
+            assert client.call("echo", number) == number
+            assert time.monotonic() - start < LONG / 10
+    assert set(reads) <= {name for name in reads if name.startswith("caller")}
+
+
+def test_no_mixture_of_callers_makes_one_wait_for_a_turn(url, service, safe, worker, long_away):
+    slowest = []
+
+    def calls(number):
+        choice = random.Random(number)
+        for step in range(150):
+            time.sleep(choice.choice((0, 0, 0.0005, 0.003, 0.01)))
+            start = time.monotonic()
+            if choice.random() < 0.3:
+                assert client.submit("echo", step).result(LONG / 4) == step
+            else:
+                assert client.call("echo", step, timeout=LONG / 4) == step
+            slowest.append(time.monotonic() - start)
+
+    with (
+        RpcClient(service, url=url, safe=safe) as client,
+        ThreadPoolExecutor(3, thread_name_prefix="caller") as pool,
+    ):
+        list(pool.map(calls, range(3)))
+    assert max(slowest) < LONG / 4
+
+
+def turns_of(client):
+    """Return who reads for a client, which stands."""
+    return client._link._standing.transport.turns
+
+
+def test_a_question_to_the_broker_brings_the_inbound_thread_back(
+    url, service, worker, safe, alone, long_away
+):
+    with RpcClient(service, url=url, safe=safe) as client:
+        alone(client.call, "echo", 0)
+        wait_until(lambda: turns_of(client)._away)
+        start = time.monotonic()
+        assert client.consumers() == 1
+        assert time.monotonic() - start < 1
+
+
+def test_a_wish_that_comes_while_the_inbound_thread_leaves_keeps_it(
+    url, service, worker, alone, long_away, monkeypatch
+):
+    with RpcClient(service, url=url) as client:
+        turns = turns_of(client)
+
+        def served():  # asked on the inbound thread, before it gives its turn away
+            alone(turns.read_until, lambda: False, 5)
+            return True
+
+        alone(turns.read_until, served, 5)
+        monkeypatch.setattr(turns, "call_back", lambda: None)
+        client.consumers()
+        monkeypatch.delattr(turns, "call_back")
+        wait_until(lambda: turns._wish is not served)
+        assert not within(0.3, lambda: turns._away)
+
+
+def test_a_wish_that_comes_while_a_reader_leaves_brings_the_inbound_thread_back(
+    url, service, worker, alone, long_away
+):
+    with RpcClient(service, url=url) as client, ThreadPoolExecutor(1) as another:
+        alone(client.call, "echo", 0)
+        turns = turns_of(client)
+        wait_until(lambda: turns._away)
+
+        def done():  # asked by the reader, before it gives its turn away
+            another.submit(turns.read_until, lambda: False, 5).result()
+            return True
+
+        alone(turns.read_until, done, 5)
+        assert within(1, lambda: not turns._away)
+
+
+def test_who_reads_for_a_long_call_reads_for_the_others_too(url, service, worker, safe, alone):
+    with RpcClient(service, url=url, safe=safe) as client, ThreadPoolExecutor(1) as pool:
+        alone(client.call, "echo", 0)
+        slow = pool.submit(client.call, "slow", 1.0)
+        wait_until(lambda: leading(client))
+        for number in range(10):
+            start = time.monotonic()
+            assert client.call("echo", number) == number
+            assert time.monotonic() - start < 0.5
+        assert not slow.done()
+        assert slow.result(5) == 1.0
+
+
+def test_the_turn_goes_on_when_the_reader_leaves_first(
+    url, service, worker, safe, alone, long_away
+):
+    with RpcClient(service, url=url, safe=safe) as client, ThreadPoolExecutor(1) as pool:
+        alone(client.call, "echo", 0)
+        first = pool.submit(client.call, "slow", 0.3)
+        wait_until(lambda: leading(client))
+        start = time.monotonic()
+        second = client.submit("slow", 0.6)
+        assert first.result(5) == 0.3
+        assert second.result(5) == 0.6
+        assert time.monotonic() - start < LONG / 4
+
+
+def test_closing_ends_the_call_of_who_reads_at_once(url, service, worker, safe, alone):
+    with Wire(url) as wire, ThreadPoolExecutor(1) as pool:
+        client = RpcClient(service, url=wire.url, safe=safe)
+        alone(client.call, "echo", 0)
+        call = pool.submit(client.call, "slow", 5.0)
+        wait_until(lambda: leading(client))
+        wire.stall()  # so that nothing comes which would wake the reader
+        closing = threading.Thread(target=client.close)
+        start = time.monotonic()
+        closing.start()
+        with pytest.raises(ClientClosed):
+            call.result(5)
+        assert time.monotonic() - start < 0.4
+        closing.join()
+
+
+def test_a_deadline_ends_the_call_of_who_reads(url, service, worker, safe, alone):
+    with RpcClient(service, url=url, safe=safe) as client:
+        alone(client.call, "echo", 0)
+        start = time.monotonic()
+        with pytest.raises(CallTimeout):
+            alone(client.call, "slow", 1.5, timeout=0.4)
+        assert 0.4 <= time.monotonic() - start < 0.9
+        assert alone(client.call, "echo", 1) == 1
+
+
+def test_a_missing_queue_is_told_to_who_reads(url, service, safe, alone):
+    with RpcClient(service, url=url, safe=safe) as client:
+        for _ in range(3):
+            start = time.monotonic()
+            with pytest.raises(NoWorker):
+                alone(client.call, "echo", 0)
+            assert time.monotonic() - start < 1
+
+
+@pytest.mark.parametrize("fault", ["cut", "reset", "stall"])
+def test_who_reads_notices_the_loss_of_the_connection(url, service, worker, alone, fault):
+    with Wire(url) as wire, RpcClient(service, url=wire.url, timeout=15) as client:
+        for turn in range(2):
+            for number in range(5):
+                assert alone(client.call, "echo", number) == number
+            generation = client._link._generation
+            with ThreadPoolExecutor(1) as pool:
+                call = pool.submit(client.call, "slow", 0.5)
+                wait_until(lambda: leading(client))
+                getattr(wire, fault)()
+                if fault != "cut":
+                    wait_until(lambda: not leading(client), 8)
+                wire.mend()
+                assert call.result(12) == 0.5, turn
+            assert client._link._generation > generation
+
+
+def test_in_fast_mode_the_loss_ends_the_call_of_who_reads(url, service, worker, alone):
+    with Wire(url) as wire, RpcClient(service, url=wire.url, safe=False) as client:
+        alone(client.call, "echo", 0)
+        with ThreadPoolExecutor(1) as pool:
+            call = pool.submit(client.call, "slow", 5.0)
+            wait_until(lambda: leading(client))
+            start = time.monotonic()
+            wire.reset()
+            with pytest.raises(Exception, match="lost"):
+                call.result(5)
+            assert time.monotonic() - start < 1
+        wire.mend()
+        wait_until(lambda: client._link.stands)
+        assert alone(client.call, "echo", 1) == 1
