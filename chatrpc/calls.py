@@ -25,7 +25,7 @@ class CallFuture(Future[Any]):
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """One call in flight; whoever takes it from the table of pending calls ends it, once.
+    """One call in flight; several may try to end it, and the first outcome counts.
 
     ``id`` names this call, ``message_id`` the intention behind it. ``sends`` counts how
     often it went out. ``doubtful`` is set when a send was lost: perhaps it ran, whatever a
@@ -42,20 +42,31 @@ class Call:
     doubtful: bool = False
     reminded: bool = False
     missing_since: float | None = None
-    outcome: Reply | RpcError | None = None
+    _outcomes: list[Reply | RpcError] = field(default_factory=list)
     _ended: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self._ended.acquire()  # a bare lock wakes its waiter faster than an Event
 
-    def end(self, outcome: Reply | RpcError) -> None:
-        """Give the call its outcome, and wake whoever waits for it."""
-        self.outcome = outcome
-        self._ended.release()
+    @property
+    def outcome(self) -> Reply | RpcError | None:
+        """The reply or the error, once there is one."""
+        return self._outcomes[0] if self._outcomes else None
 
     def over(self) -> bool:
         """Whether the outcome is there."""
-        return self.outcome is not None
+        return bool(self._outcomes)
+
+    def end(self, outcome: Reply | RpcError) -> None:
+        """Give the call its outcome, if it has none, and wake whoever waits for it.
+
+        Whoever is interrupted in here can do it again: nothing is done twice by that.
+        """
+        self._outcomes.append(outcome)
+        try:  # noqa: SIM105 (suppress is not for free, and this is on the path of each call)
+            self._ended.release()
+        except RuntimeError:
+            pass
 
     def wait(self, timeout: float = -1) -> bool:
         """Wait, once, for the outcome; return whether it is there. -1 is without end."""
@@ -63,7 +74,7 @@ class Call:
 
     def result(self) -> Any:
         """Return the answer, or raise the error; only after the end."""
-        if isinstance(self.outcome, Reply):
-            return self.outcome.value()
-        assert self.outcome is not None
-        raise self.outcome
+        outcome = self._outcomes[0]
+        if isinstance(outcome, Reply):
+            return outcome.value()
+        raise outcome

@@ -118,9 +118,13 @@ class RpcClient:
             ValueError: the timeout or the message id is none.
         """
         call = self._begin(method, args, params, timeout, message_id, None)
-        if not self._awaited(call):
-            self._expire(call.id)
-            call.wait()
+        try:
+            if not self._awaited(call):
+                self._expire(call.id)
+                call.wait()
+        except BaseException:  # Ctrl-C: nobody waits for this answer any more
+            self._forget(call)
+            raise
         return call.result()
 
     def submit(
@@ -209,7 +213,7 @@ class RpcClient:
     def delivered(self, arrival: Arrival) -> None:
         """Give a reply to the call that it names; drop one that nobody waits for. (C06)"""
         message = arrival.delivery.message
-        call = None if arrival.delivery.problem else self._pending.take(message.correlation_id)
+        call = None if arrival.delivery.problem else self._pending.get(message.correlation_id)
         if call is not None:
             self._end(call, Reply.of(message))
         self._outbox.answered()
@@ -254,7 +258,7 @@ class RpcClient:
             raise NoWorker(f"nobody serves {self.service!r}") from None
 
     def _fail(self, id: str, error: RpcError) -> None:
-        if (call := self._pending.take(id)) is None:
+        if (call := self._pending.get(id)) is None:
             return
         if not call.sends:
             error.ran = Ran.NO
@@ -264,14 +268,22 @@ class RpcClient:
         self._link.look_up()
 
     def _end(self, call: Call, outcome: Reply | RpcError) -> None:
+        # In this order: whoever reads may be interrupted by Ctrl-C anywhere, and what he does
+        # not finish, the loss of the link or the deadline finds in the table, and ends again.
         call.end(outcome)
-        self._outbox.forget(call.id)
+        self._forget(call)
         if call.future is not None:  # its callbacks are user code: not on the thread that reads
             self._agenda.soon(lambda: self._tell(call))
+
+    def _forget(self, call: Call) -> None:
+        self._pending.take(call.id)
+        self._outbox.forget(call.id)
 
     def _tell(self, call: Call) -> None:
         future, outcome = call.future, call.outcome
         assert future is not None
+        if future.done():  # it was told before
+            return
         if isinstance(outcome, Reply):
             future.worker, future.took = outcome.worker, outcome.took
         try:

@@ -69,11 +69,8 @@ class Turns(BasePoller):
         """Read on this thread until ``done``, unless it is somebody else's turn.
 
         At most ``timeout`` seconds, and not on after the connection's end. If it is the inbound
-        thread's turn, it stands back once ``done``. The main thread never reads.
+        thread's turn, it stands back once ``done``.
         """
-        if threading.current_thread() is threading.main_thread():
-            self.call_back()  # here Ctrl-C could interrupt a read, and lose what others wait for
-            return
         self._wish = done
         if not self._turn.acquire(blocking=False):
             return
@@ -111,5 +108,7 @@ class Turns(BasePoller):
             try:
                 self._io.data_in += self._io._receive()
                 self._io.data_in = self._io._on_read_impl(self._io.data_in)  # type: ignore[misc]
-            except Exception as error:  # noqa: BLE001 (as AMQPStorm's own loop does)
+            except BaseException as error:  # after Ctrl-C, too: what was half read is lost
                 self._exceptions.append(AMQPConnectionError(error))
+                if not isinstance(error, Exception):
+                    raise

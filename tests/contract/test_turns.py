@@ -1,6 +1,9 @@
 """A caller who waits alone reads its answer itself; nobody else may ever wait for that."""
 
+import os
 import random
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from chatrpc import CallTimeout, ClientClosed, NoWorker, RpcClient, RpcServer
+from chatrpc.calls import Call
 from chatrpc.lab.wire import Wire
 from chatrpc.transport import turns
 from tests.waiting import wait_until, within
@@ -78,14 +82,83 @@ def test_a_caller_alone_reads_its_answers_but_for_the_first(
     assert all(name.startswith("caller") for name in reads)
 
 
-def test_the_main_thread_never_reads(url, service, worker, safe, reads, alone, long_away):
-    with RpcClient(service, url=url, safe=safe, timeout=5) as client:
-        for number in range(5):
-            alone(client.call, "echo", number)
-            start = time.monotonic()
-            assert client.call("echo", number) == number
-            assert time.monotonic() - start < LONG / 10
-    assert set(reads) <= {name for name in reads if name.startswith("caller")}
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_an_interrupt_of_who_reads_loses_no_other_call(
+    url, service, worker, alone, when, monkeypatch
+):
+    end = Call.end
+
+    def interrupted(call, outcome):
+        monkeypatch.setattr(Call, "end", end)
+        if when == "after":
+            end(call, outcome)
+        raise KeyboardInterrupt
+
+    with RpcClient(service, url=url) as client, ThreadPoolExecutor(1) as pool:
+        alone(client.call, "echo", 0)
+        reader = pool.submit(client.call, "slow", 0.6)
+        wait_until(lambda: leading(client))
+        other = client.submit("slow", 0.2)
+        monkeypatch.setattr(Call, "end", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            reader.result(5)
+        assert other.result(5) == 0.2
+        assert alone(client.call, "echo", 1) == 1
+        assert within(2, lambda: not len(client._pending))
+
+
+HAIL = """
+import os, random, signal, sys, threading, time
+from chatrpc import RpcClient
+
+client = RpcClient(sys.argv[1], timeout=20)
+over, good, hit, bad = time.monotonic() + 4, [], 0, []
+
+def calls():
+    while time.monotonic() < over:
+        time.sleep(0.005)
+        try:
+            good.append(client.call("echo", 1) == 1)
+        except Exception as error:
+            bad.append(repr(error))
+
+def hail():
+    while time.monotonic() < over:
+        time.sleep(random.uniform(0.001, 0.004))
+        os.kill(os.getpid(), signal.SIGINT)
+
+threads = [threading.Thread(target=what) for what in (calls, hail)]
+while True:
+    try:
+        for thread in threads:
+            if not thread.ident:
+                thread.start()
+        while time.monotonic() < over:
+            client.call("echo", 0)
+        break
+    except KeyboardInterrupt:
+        hit += 1
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+for thread in threads:
+    thread.join()
+print(hit, len(good), all(good), bad, client.call("echo", 2))
+client.close()
+"""
+
+
+def test_a_hail_of_interrupts_on_the_main_thread_loses_no_other_call(url, service, worker):
+    told = subprocess.run(
+        [sys.executable, "-c", HAIL, service],
+        env=os.environ | {"CHATRPC_URL": url},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    hit, good, right, *bad, last = told.stdout.split()
+    assert (right, bad, last) == ("True", ["[]"], "2"), told.stdout
+    assert int(hit) > 100
+    assert int(good) > 50
 
 
 def test_no_mixture_of_callers_makes_one_wait_for_a_turn(url, service, safe, worker, long_away):
