@@ -117,7 +117,7 @@ _decode = json.JSONDecoder(
 ).decode
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
     """One call, as its method may see it.
 
@@ -200,7 +200,7 @@ def key(message: Message) -> tuple[str, str, bytes]:
     return id, message.reply_to, blake2b(message.body, digest_size=16).digest()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reply:
     """One answer: its JSON-RPC body, who gave it, and the seconds its method took."""
 
