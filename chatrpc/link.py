@@ -53,7 +53,7 @@ class Party(Protocol):
         """Take what became of a publish."""
 
     def up(self, *, emptied: bool) -> None:
-        """Learn that the link stands, again; ``emptied`` if its first queue had gone meanwhile."""
+        """Learn that the link stands, again; ``emptied`` if a queue, with all in it, had gone."""
 
     def down(self, error: RpcError) -> None:
         """Learn that the link is lost; what was unsettled was told as LOST before."""
@@ -65,7 +65,6 @@ class _Standing:
     reading: Channel
     publishing: Channel
     ended: threading.Event
-    emptied: bool
     wary: bool
 
 
@@ -106,6 +105,7 @@ class Link:
         self._dialing: Transport | None = None
         self._generation = 0
         self._nacks = 0
+        self._emptied = False
         self._closing = threading.Event()
         self._tried = threading.Event()
         self._stands = threading.Event()
@@ -264,13 +264,13 @@ class Link:
         )
         try:
             transport.open()
-            emptied = self._declare(transport)
+            self._declare(transport)
             publishing = transport.channel()
             direct = topology.DIRECT_REPLY in self._queues  # only on the channel that publishes
             reading = publishing if direct else transport.channel()
             if self._safe:
                 publishing.confirm()
-            standing = _Standing(transport, reading, publishing, ended, emptied, self._wary)
+            standing = _Standing(transport, reading, publishing, ended, self._wary)
             self._connect(standing)
             return standing
         except Exception as error:  # whatever it is, this thread must dial again
@@ -283,8 +283,8 @@ class Link:
         finally:
             self._dialing = None
 
-    def _declare(self, transport: Transport) -> bool:
-        """See to it that all is there; return whether what was in our first queue is lost.
+    def _declare(self, transport: Transport) -> None:
+        """See to it that all is there.
 
         After a redial only if something is missing: while a cluster's node is away, the
         others answer questions, and may take no declaration.
@@ -293,10 +293,11 @@ class Link:
         if again := self._generation > 0:
             kept = [what for what in self._declarations if not isinstance(what, topology.Binding)]
             missing = {what.name for what in kept if not transport.exists(what)}
+            first = self._queues[0]
+            self._emptied |= first in missing or first == topology.DIRECT_REPLY
         if missing or not again:
             for what in self._declarations:
                 transport.declare(what)
-        return again and (self._queues[0] in missing or self._queues[0] == topology.DIRECT_REPLY)
 
     def _connect(self, standing: _Standing) -> None:
         generation = self._generation + 1
@@ -338,7 +339,8 @@ class Link:
         self._stands.set()
         if not self._wary:  # perhaps since a moment ago
             self._take_all(standing)
-        self._party.up(emptied=standing.emptied)
+        emptied, self._emptied = self._emptied, False
+        self._party.up(emptied=emptied)
         self._tried.set()
         standing.ended.wait()
         self._fall(standing)
@@ -350,6 +352,8 @@ class Link:
 
     def _ended(self, standing: _Standing) -> None:
         if not self._closing.is_set():  # then it is our own queue that we deleted
+            # Another worker may have made the queue anew by the time that we look for it.
+            self._emptied |= standing.reading.cancelled
             standing.transport.abort()
 
     def _fall(self, standing: _Standing) -> None:

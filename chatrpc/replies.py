@@ -37,8 +37,9 @@ class _Owed:
 class Replies:
     """Sends replies, and tells when the broker has one: only then is its request done with.
 
-    A reply that is lost with its connection is forgotten, since its request comes again.
-    One that was refused, or whose client's queue is missing for a moment, is sent again.
+    A reply that is lost with its connection is forgotten, since its request comes again; but
+    not if that was destroyed with its queue: then the reply itself is sent again. So is one
+    that was refused, or whose client's queue is missing for a moment.
 
     Args:
         name: what the ids of the replies begin with; no other server's may.
@@ -48,6 +49,7 @@ class Replies:
         self._link, self._agenda, self._name = link, agenda, name
         self._numbers = itertools.count(1)
         self._owed: dict[str, _Owed] = {}
+        self._lost: dict[str, _Owed] = {}  # with their connection, of which the next may know more
         self._missing: dict[str, float] = {}  # clients' queues that are not there, since when
         self._draining = False
         self._none_owed = threading.Event()
@@ -85,9 +87,19 @@ class Replies:
             return
         if outcome is Outcome.CONFIRMED and self._missing:
             self._missing.pop(owed.queue, None)
-        if outcome is not Outcome.LOST:
+        if outcome is Outcome.LOST:
+            self._lost[id] = owed
+        else:
             owed.done(owed.arrival)
         self._forget(id)
+
+    def up(self, *, emptied: bool) -> None:
+        """Learn that the link stands again; ``emptied`` if no request comes again."""
+        lost, self._lost = self._lost, {}
+        for id, owed in lost.items():
+            if emptied and time.monotonic() < owed.until:
+                self._owed[id] = owed
+                self._publish(id, owed)
 
     def drain(self, timeout: float) -> None:
         """Wait until the broker has every reply, at most ``timeout`` seconds."""
@@ -99,7 +111,10 @@ class Replies:
         if not self._link.publish(
             id, owed.message, exchange="", key=owed.queue, mandatory=owed.ours
         ):
+            self._lost[id] = owed
             self._forget(id)
+            if self._link.stands:  # it came up between the first of these lines and the last
+                self.up(emptied=True)
 
     def _may_come_back(self, queue: str, now: float) -> bool:
         # A client whose queue was deleted declares it again; one that is gone does not, and

@@ -184,7 +184,8 @@ class RpcServer:
         self._replies.settled(id, outcome)
 
     def up(self, *, emptied: bool) -> None:
-        """Have nothing to do: the broker delivers again what was not acknowledged."""
+        """Answer once more what the broker cannot deliver again; it does so with all else."""
+        self._replies.up(emptied=emptied)
 
     def down(self, error: RpcError) -> None:
         """Have nothing to do: what runs now is answered when it is done."""

@@ -64,6 +64,7 @@ class Channel(StormChannel):
         self.on_outcome: Callable[[str, Outcome], None] = lambda id, outcome: None
         self.on_end: Callable[[Exception], None] = lambda error: None
         self.named_by = "correlation_id"
+        self.cancelled = False
         self._writer = connection.writer
         self._order = threading.Lock()
         self._confirms: Confirms | None = None
@@ -165,6 +166,7 @@ class Channel(StormChannel):
     def on_frame(self, frame_in: Any) -> None:
         """Take any other frame, as AMQPStorm has read it, on the inbound thread."""
         if frame_in.name == "Basic.Cancel":
+            self.cancelled = True
             self.on_end(BrokerError("the broker ended the consumer: its queue is gone"))
             return
         super().on_frame(frame_in)

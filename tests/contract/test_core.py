@@ -522,6 +522,42 @@ class TestTheServer:
         with other:
             assert future.result(5) == "cup by another"
 
+    def test_a_reply_lost_on_its_way_is_sent_again_if_its_request_was_destroyed(
+        self, url, service, raw
+    ):
+        begun, hold = threading.Event(), threading.Event()
+        with Wire(url) as wire:
+            server = RpcServer(service, url=wire.url)
+            server.method("wait")(lambda: begun.set() or hold.wait(10))
+            with server, RpcClient(service, url=url, timeout=20) as client:
+                future = client.submit("wait")
+                assert begun.wait(5)
+                wire.stall()
+                hold.set()
+                assert until(lambda: len(server._replies) == 1)
+                raw.queue.delete(topology.request_queue(service))
+                wire.reset()  # before the broker's word on the queue has come through
+                wire.mend()
+                assert future.result(10) is True
+
+    def test_also_if_another_worker_has_made_the_queue_anew_meanwhile(self, url, service, raw):
+        begun, hold = threading.Event(), threading.Event()
+        with Wire(url) as wire:
+            far, near = RpcServer(service, url=wire.url), RpcServer(service, url=url)
+            far.method("wait")(lambda: begun.set() or hold.wait(10))
+            with far, RpcClient(service, url=url, timeout=20) as client:
+                future = client.submit("wait")
+                assert begun.wait(5)
+                with near:
+                    wire.delay(0.2)
+                    raw.queue.delete(topology.request_queue(service))
+                    assert until(lambda: near._link._generation == 2)
+                    assert until(lambda: near._link.stands)
+                    assert until(lambda: not far._link.stands)
+                    hold.set()
+                    assert future.result(15) is True
+                    wire.mend()
+
     def test_it_can_be_started_again_but_not_twice(self, server, client):
         with pytest.raises(RuntimeError):
             server.start()
