@@ -144,7 +144,8 @@ class RpcClient:
         future = CallFuture()
         future.set_running_or_notify_cancel()
         call = self._begin(method, args, params, timeout, message_id, future)
-        self._link.await_woken()
+        if (turns := self._link.turns) is not None:
+            turns.call_back()
         self._agenda.at(call.deadline.at, lambda: self._expire(call.id))
         return future
 
@@ -204,10 +205,11 @@ class RpcClient:
         return call
 
     def _awaited(self, call: Call) -> bool:
-        if len(self._pending) > 1:
-            self._link.await_woken()
-        else:
-            self._link.await_alone(call.over, call.deadline.left(time.monotonic()))
+        turns = self._link.turns
+        if turns is not None and len(self._pending) > 1:
+            turns.call_back()
+        elif turns is not None:  # who waits for the only answer reads it: to be woken takes longer
+            turns.read_until(call.over, call.deadline.left(time.monotonic()))
         return call.wait(call.deadline.left(time.monotonic()))
 
     def delivered(self, arrival: Arrival) -> None:
@@ -265,11 +267,12 @@ class RpcClient:
         elif call.doubtful and error.ran is Ran.NO:
             error.ran = Ran.MAYBE
         self._end(call, error)
-        self._link.look_up()
+        if (turns := self._link.turns) is not None:
+            turns.look_up()
 
     def _end(self, call: Call, outcome: Reply | RpcError) -> None:
-        # In this order: whoever reads may be interrupted by Ctrl-C anywhere, and what he does
-        # not finish, the loss of the link or the deadline finds in the table, and ends again.
+        # In this order: whoever reads may be interrupted by Ctrl-C anywhere, and what that leaves
+        # undone, the loss of the link or the deadline finds in the table, and ends again.
         call.end(outcome)
         self._forget(call)
         if call.future is not None:  # its callbacks are user code: not on the thread that reads

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -128,6 +128,11 @@ class Link:
         """Whether the link stands now."""
         return self._stands.is_set()
 
+    @property
+    def turns(self) -> Turns | None:
+        """Who reads now; None while the link does not stand, or if it is always its own thread."""
+        return None if (standing := self._standing) is None else standing.transport.turns
+
     def publish(
         self, id: str, message: Message, *, exchange: str, key: str, mandatory: bool
     ) -> bool:
@@ -184,24 +189,6 @@ class Link:
             raise BrokerError("the broker is away")
         return standing.transport.look(queue, timeout=timeout)
 
-    def await_alone(self, done: Callable[[], bool], timeout: float) -> None:
-        """Read on this thread, which waits for all that is expected, if nobody reads now.
-
-        Until ``done``, for ``timeout`` seconds, or until the link is lost.
-        """
-        if (turns := self._turns()) is not None:
-            turns.read_until(done, timeout)
-
-    def await_woken(self) -> None:
-        """Say that somebody waits to be woken, so that the link's own thread should read."""
-        if (turns := self._turns()) is not None:
-            turns.call_back()
-
-    def look_up(self) -> None:
-        """Have whoever is in ``await_alone`` look at once whether it is done."""
-        if (turns := self._turns()) is not None:
-            turns.look_up()
-
     def stop_reading(self) -> None:
         """Take no more deliveries; those in hand can still be acknowledged."""
         with self._trusting:
@@ -223,10 +210,6 @@ class Link:
             dialing.abort()
         if self._thread.is_alive():
             self._thread.join(max(0.1, end - time.monotonic()))
-
-    def _turns(self) -> Turns | None:
-        standing = self._standing
-        return None if standing is None else standing.transport.turns
 
     def _reading(self, arrival: Arrival) -> Channel | None:
         standing = self._standing
@@ -293,8 +276,7 @@ class Link:
         if again := self._generation > 0:
             kept = [what for what in self._declarations if not isinstance(what, topology.Binding)]
             missing = {what.name for what in kept if not transport.exists(what)}
-            first = self._queues[0]
-            self._emptied |= first in missing or first == topology.DIRECT_REPLY
+            self._emptied |= self._queues[0] in missing | {topology.DIRECT_REPLY}
         if missing or not again:
             for what in self._declarations:
                 transport.declare(what)
