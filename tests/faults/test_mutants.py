@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from scene import reply_queues
@@ -53,11 +53,19 @@ WRONG = {
 }
 
 
+SEEDS = (1, 2, 3)
+"""As the long form has them: a worker may be killed just when it holds nothing."""
+
+
 @pytest.mark.parametrize("name", WRONG)
 def test_who_is_wrong_is_found_out(name: str, node: Node) -> None:
-    wrong = WRONG[name]
-    complaints = wrong.trial.run(node, reply_queues(node)).complaints
-    assert any(wrong.complaint in text for text in complaints), complaints
+    wrong, complaints = WRONG[name], []
+    for seed in SEEDS:
+        trial = replace(wrong.trial, seed=seed)
+        complaints = trial.run(node, reply_queues(node)).complaints
+        if any(wrong.complaint in text for text in complaints):
+            return
+    pytest.fail(f"the last trial's complaints were {complaints}")
 
 
 def test_what_stays_behind_is_found_out(node: Node) -> None:
