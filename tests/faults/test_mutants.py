@@ -53,8 +53,8 @@ WRONG = {
 }
 
 
-SEEDS = (1, 2, 3)
-"""As the long form has them: a worker may be killed just when it holds nothing."""
+SEEDS = (1, 2, 3, 4, 5)
+"""More than one: a worker may be killed when the broker has read none of its acks yet."""
 
 
 @pytest.mark.parametrize("name", WRONG)
