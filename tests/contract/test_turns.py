@@ -96,7 +96,7 @@ def test_an_interrupt_of_who_reads_loses_no_other_call(
 
     with RpcClient(service, url=url) as client, ThreadPoolExecutor(1) as pool:
         alone(client.call, "echo", 0)
-        reader = pool.submit(client.call, "slow", 0.6)
+        reader, generation = pool.submit(client.call, "slow", 4.0), client._link._generation
         wait_until(lambda: leading(client))
         other = client.submit("slow", 0.2)
         monkeypatch.setattr(Call, "end", interrupted)
@@ -104,7 +104,8 @@ def test_an_interrupt_of_who_reads_loses_no_other_call(
             reader.result(5)
         assert other.result(5) == 0.2
         assert alone(client.call, "echo", 1) == 1
-        assert within(2, lambda: not len(client._pending))
+        assert client._link._generation > generation
+        assert within(1, lambda: not len(client._pending))
 
 
 HAIL = """
