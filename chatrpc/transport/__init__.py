@@ -3,7 +3,7 @@
 The only package that knows AMQPStorm, and the only one that relies on its inside; proven
 on the version that ``PROVEN_ON`` names. It changes six things:
 
-1. Frames are put together in the inbound thread and handed over at once; AMQPStorm's own
+1. Frames are put together by the thread that reads and handed over at once; AMQPStorm's own
    consumers look for them every 10 ms, and its synchronous calls for their answers.
 2. A dead socket is noticed when the operating system says so. ``Connection.open`` gives
    the inbound thread one list of errors and looks into another; here it is one list, and
@@ -12,7 +12,7 @@ on the version that ``PROVEN_ON`` names. It changes six things:
 4. Confirms and returns are handed over by delivery tag, not by the name of their frame.
 5. What cannot be decoded arrives as a delivery with a ``problem``, and not as the end of
    the connection.
-6. A caller who waits for the only answer reads it itself, and needs not be woken.
+6. A caller who waits for the only answer reads it itself, and need not be woken.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class _EventRpc(Rpc):
 class Channel(StormChannel):
     """A channel that hands over whole deliveries, confirms and returns as they arrive.
 
-    The callbacks run on the inbound thread: they must be quick and must not raise.
+    The callbacks run on the thread that reads: they must be quick and must not raise.
     """
 
     def __init__(self, number: int, connection: Connection, rpc_timeout: float) -> None:
@@ -140,7 +140,7 @@ class Channel(StormChannel):
             return [] if self._confirms is None else self._confirms.lost()
 
     def take(self, kind: int, payload: bytes) -> bool:
-        """Take a frame on the inbound thread; False if it is one for AMQPStorm."""
+        """Take a frame on the thread that reads; False if it is one for AMQPStorm."""
         if kind == frames.BODY:
             self._missing -= len(payload)
             if not self._too_large:
@@ -164,7 +164,7 @@ class Channel(StormChannel):
         return True
 
     def on_frame(self, frame_in: Any) -> None:
-        """Take any other frame, as AMQPStorm has read it, on the inbound thread."""
+        """Take any other frame, as AMQPStorm has read it, on the thread that reads."""
         if frame_in.name == "Basic.Cancel":
             self.cancelled = True
             self.on_end(BrokerError("the broker ended the consumer: its queue is gone"))

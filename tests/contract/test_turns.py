@@ -66,8 +66,8 @@ def alone():
 
 def leading(client):
     """Whether a caller of this client reads now."""
-    standing = client._link._standing
-    return standing is not None and standing.transport.turns._leading
+    turns = client._link.turns
+    return turns is not None and turns._leading
 
 
 def test_a_caller_alone_reads_its_answers_but_for_the_first(
@@ -75,7 +75,7 @@ def test_a_caller_alone_reads_its_answers_but_for_the_first(
 ):
     with RpcClient(service, url=url, safe=safe) as client:
         assert alone(client.call, "echo", 0) == 0
-        wait_until(lambda: turns_of(client)._away)
+        wait_until(lambda: client._link.turns._away)
         for number in range(20):
             assert alone(client.call, "echo", number) == number
     assert len(reads) >= 20
@@ -184,17 +184,12 @@ def test_no_mixture_of_callers_makes_one_wait_for_a_turn(url, service, safe, wor
     assert max(slowest) < LONG / 4
 
 
-def turns_of(client):
-    """Return who reads for a client, which stands."""
-    return client._link._standing.transport.turns
-
-
 def test_a_question_to_the_broker_brings_the_inbound_thread_back(
     url, service, worker, safe, alone, long_away
 ):
     with RpcClient(service, url=url, safe=safe) as client:
         alone(client.call, "echo", 0)
-        wait_until(lambda: turns_of(client)._away)
+        wait_until(lambda: client._link.turns._away)
         start = time.monotonic()
         assert client.consumers() == 1
         assert time.monotonic() - start < 1
@@ -204,7 +199,7 @@ def test_a_wish_that_comes_while_the_inbound_thread_leaves_keeps_it(
     url, service, worker, alone, long_away, monkeypatch
 ):
     with RpcClient(service, url=url) as client:
-        turns = turns_of(client)
+        turns = client._link.turns
 
         def served():  # asked on the inbound thread, before it gives its turn away
             alone(turns.read_until, lambda: False, 5)
@@ -223,7 +218,7 @@ def test_a_wish_that_comes_while_a_reader_leaves_brings_the_inbound_thread_back(
 ):
     with RpcClient(service, url=url) as client, ThreadPoolExecutor(1) as another:
         alone(client.call, "echo", 0)
-        turns = turns_of(client)
+        turns = client._link.turns
         wait_until(lambda: turns._away)
 
         def done():  # asked by the reader, before it gives its turn away

@@ -24,6 +24,7 @@ from chatrpc.lab import faults
 from chatrpc.lab.problem import LabProblem
 from chatrpc.machine.ports import is_free
 from chatrpc.topology import request_queue
+from tests.waiting import wait_until
 
 THREADS = 8
 
@@ -45,15 +46,6 @@ def ports_of(cluster: Cluster) -> set[int]:
     names = ("port", "dist_port", "epmd_port")
     files = [node.folder / "node.json" for node in cluster.nodes]
     return {json.loads(file.read_text())[name] for file in files for name in names}
-
-
-def until(true: object, seconds: float) -> None:
-    """Wait for something to come true, or fail."""
-    assert callable(true)
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not come true"
-        time.sleep(0.02)
 
 
 @contextmanager
@@ -105,7 +97,7 @@ class Crowd:
     def more(self, count: int) -> None:
         """Wait for so many further answers."""
         goal = self.answered + count
-        until(lambda: self.answered >= goal or self.problems, 30)
+        wait_until(lambda: self.answered >= goal or self.problems, 30)
 
     def end(self) -> None:
         """Let each thread finish its call."""
@@ -147,7 +139,7 @@ def test_a_killed_leader_costs_no_call_and_comes_back_as_a_member(cluster: Clust
 
     fault.undo()
     assert cluster.whole
-    until(lambda: killed in cluster.copies(queue), 10)
+    wait_until(lambda: killed in cluster.copies(queue), 10)
     # With the third one silent, nothing is confirmed unless the one that came back counts.
     # Nobody is connected to the third: RabbitMQ takes many seconds to part with such consumers.
     leader = cluster.leader(queue)
@@ -160,14 +152,14 @@ def test_a_killed_leader_costs_no_call_and_comes_back_as_a_member(cluster: Clust
             assert [client.call("echo", number) for number in range(20)] == list(range(20))
         finally:
             third.resume()
-    until(lambda: third.running, 10)
+    wait_until(lambda: third.running, 10)
 
 
 def test_a_start_that_takes_too_long_leaves_nothing(tmp_path: Path) -> None:
     cluster = Cluster(tmp_path / "slow")
     with pytest.raises(BrokerProblem, match=r"does not serve after 2 s.*rabbitmq\.log"):
         cluster.start(timeout=2)
-    until(lambda: processes_in(cluster.folder) == [], 2)
+    wait_until(lambda: processes_in(cluster.folder) == [], 2)
     assert all(map(is_free, ports_of(cluster)))
 
 
@@ -175,9 +167,9 @@ def test_a_start_whose_program_is_killed_can_be_stopped(tmp_path: Path) -> None:
     cluster = Cluster(tmp_path / "orphan")
     begin = "import sys; from chatrpc.broker import Cluster; Cluster(sys.argv[1]).start()"
     with subprocess.Popen([sys.executable, "-c", begin, str(cluster.folder)]) as starter:
-        until(lambda: all(node.process for node in cluster.nodes), 20)
+        wait_until(lambda: all(node.process for node in cluster.nodes), 20)
         starter.send_signal(signal.SIGKILL)
-    until(lambda: "epmd" in processes_in(cluster.folder), 20)
+    wait_until(lambda: "epmd" in processes_in(cluster.folder), 20)
     ports = ports_of(cluster)
     cluster.stop()
     assert processes_in(cluster.folder) == []
