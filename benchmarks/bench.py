@@ -10,17 +10,21 @@ noisy machine hits all alike. Compare ratios, and only those of one run.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import importlib.util
 import json
 import os
 import select
+import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import uuid
+from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -262,16 +266,53 @@ def main() -> int:
     options = parser.parse_args()
     if options.rounds < 1 or options.seconds <= 0 or not 0 <= options.size <= 1_000_000:
         parser.error("at least one round, more than 0 seconds, and 0 to 1,000,000 bytes")
-    from chatrpc import broker
-
     fetch_peers()
     for peer in [p for p, package in NEEDED.items() if not importlib.util.find_spec(package)]:
         sys.stderr.write(f"{PEERS.pop(peer)} is left out: its package is missing\n")
+    from chatrpc.broker import BrokerProblem
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and so end the broker
     try:
-        url = broker.use(private=True)
-    except broker.BrokerProblem as problem:
+        with a_broker() as url:
+            rounds, failed = measured(url, options)
+    except BrokerProblem as problem:
         sys.stderr.write(f"{problem}\n")
         return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("\nended; nothing runs any more\n")
+        return 130
+    about = f"{options.size} bytes there and back, medians of {len(rounds)} rounds"
+    if options.picture:
+        options.picture.write_text(picture(rounds, about), encoding="utf-8")
+    sys.stdout.write(f"\n{about}; x is a ratio to chatrpc's default\n\n{table(rounds)}\n")
+    return 1 if failed else 0
+
+
+@contextlib.contextmanager
+def a_broker() -> Iterator[str]:
+    """Yield the URL of CHATRPC_URL's broker, or of one that runs for these measurements alone.
+
+    It does not trace: the kit's own broker does, for the notebooks, which costs every message.
+    """
+    from chatrpc import broker
+
+    if broker.demanded():
+        yield broker.use()
+        return
+    with tempfile.TemporaryDirectory(prefix="chatrpc-bench-") as folder:
+        node = broker.Node(folder, say=lambda line: sys.stderr.write(f"{line}\n"))
+        try:
+            node.start()
+            node.ctl("trace_off")
+            yield node.url
+        finally:
+            node.stop()
+
+
+def measured(
+    url: str, options: argparse.Namespace
+) -> tuple[list[dict[str, dict[str, float]]], int]:
+    """Return what every peer did in each round, and how many failed."""
     rounds: list[dict[str, dict[str, float]]] = []
     peers, failed, start, longest = list(PEERS), 0, time.monotonic(), 0.0
     for number in range(options.rounds):
@@ -289,11 +330,7 @@ def main() -> int:
                 failed += 1
                 sys.stderr.write(f"    failed: {problem}\n")
         longest = max(longest, time.monotonic() - begun)
-    about = f"{options.size} bytes there and back, medians of {len(rounds)} rounds"
-    if options.picture:
-        options.picture.write_text(picture(rounds, about), encoding="utf-8")
-    sys.stdout.write(f"\n{about}; x is a ratio to chatrpc's default\n\n{table(rounds)}\n")
-    return 1 if failed else 0
+    return rounds, failed
 
 
 if __name__ == "__main__":
