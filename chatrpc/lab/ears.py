@@ -11,7 +11,7 @@ from .problem import LabProblem
 HEARD = 0.1
 """The largest scale at which it listens: many thousand calls have more hops than they say."""
 
-WAIT = 0.5  # seconds for what is still on its way
+WAIT = 2.0  # seconds at most for what is still on its way
 
 
 class Ears:

@@ -32,6 +32,7 @@ MARK = "chatrpc.trace."
 """How names begin that are the laboratory's own, and of no story."""
 QUIET = 0.06
 """Seconds of silence after which nothing more is expected."""
+_TRACES_WITHIN = 3.0  # seconds; at once, unless the machine is busy
 
 OFF = (
     "Tracing is off on this broker, so nothing can be seen of its messages: "
@@ -243,7 +244,7 @@ class Firehose:
             self._listen()
             for exchange in self._dead:
                 self._listen_to_the_dead(exchange)
-            if not self._mark(1.0):
+            if not self._mark(_TRACES_WITHIN):
                 raise NoTrace(OFF)
         except BaseException:
             self._transport.close()
