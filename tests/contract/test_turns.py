@@ -70,12 +70,33 @@ def leading(client):
     return turns is not None and turns._leading
 
 
+def led(client, alone, pool, seconds):
+    """Begin a call of so many seconds whose caller reads: it comes soon enough after another."""
+    for _ in range(10):
+        alone(client.call, "echo", 0)
+        call = pool.submit(client.call, "slow", seconds)
+        while not call.done():
+            if leading(client):
+                return call
+            time.sleep(0.01)
+    raise AssertionError("the inbound thread never stood back")
+
+
+def stood_back(client, alone):
+    """Call until the inbound thread stands back: it does not if an answer is there too soon."""
+    for _ in range(10):
+        alone(client.call, "echo", 0)
+        if within(0.5, lambda: client._link.turns._away):
+            return
+    raise AssertionError("the inbound thread never stood back")
+
+
 def test_a_caller_alone_reads_its_answers_but_for_the_first(
-    url, service, worker, safe, reads, alone
+    url, service, worker, safe, reads, alone, long_away
 ):
     with RpcClient(service, url=url, safe=safe) as client:
-        assert alone(client.call, "echo", 0) == 0
-        wait_until(lambda: client._link.turns._away)
+        stood_back(client, alone)
+        reads.clear()
         for number in range(20):
             assert alone(client.call, "echo", number) == number
     assert len(reads) >= 20
@@ -95,9 +116,7 @@ def test_an_interrupt_of_who_reads_loses_no_other_call(
         raise KeyboardInterrupt
 
     with RpcClient(service, url=url) as client, ThreadPoolExecutor(1) as pool:
-        alone(client.call, "echo", 0)
-        reader, generation = pool.submit(client.call, "slow", 4.0), client._link._generation
-        wait_until(lambda: leading(client))
+        reader, generation = led(client, alone, pool, 4.0), client._link._generation
         other = client.submit("slow", 0.2)
         monkeypatch.setattr(Call, "end", interrupted)
         with pytest.raises(KeyboardInterrupt):
@@ -188,8 +207,7 @@ def test_a_question_to_the_broker_brings_the_inbound_thread_back(
     url, service, worker, safe, alone, long_away
 ):
     with RpcClient(service, url=url, safe=safe) as client:
-        alone(client.call, "echo", 0)
-        wait_until(lambda: client._link.turns._away)
+        stood_back(client, alone)
         start = time.monotonic()
         assert client.consumers() == 1
         assert time.monotonic() - start < 1
@@ -217,9 +235,8 @@ def test_a_wish_that_comes_while_a_reader_leaves_brings_the_inbound_thread_back(
     url, service, worker, alone, long_away
 ):
     with RpcClient(service, url=url) as client, ThreadPoolExecutor(1) as another:
-        alone(client.call, "echo", 0)
+        stood_back(client, alone)
         turns = client._link.turns
-        wait_until(lambda: turns._away)
 
         def done():  # asked by the reader, before it gives its turn away
             another.submit(turns.read_until, lambda: False, 5).result()
@@ -231,24 +248,20 @@ def test_a_wish_that_comes_while_a_reader_leaves_brings_the_inbound_thread_back(
 
 def test_who_reads_for_a_long_call_reads_for_the_others_too(url, service, worker, safe, alone):
     with RpcClient(service, url=url, safe=safe) as client, ThreadPoolExecutor(1) as pool:
-        alone(client.call, "echo", 0)
-        slow = pool.submit(client.call, "slow", 1.0)
-        wait_until(lambda: leading(client))
+        slow = led(client, alone, pool, 3.0)
         for number in range(10):
             start = time.monotonic()
             assert client.call("echo", number) == number
             assert time.monotonic() - start < 0.5
         assert not slow.done()
-        assert slow.result(5) == 1.0
+        assert slow.result(5) == 3.0
 
 
 def test_the_turn_goes_on_when_the_reader_leaves_first(
     url, service, worker, safe, alone, long_away
 ):
     with RpcClient(service, url=url, safe=safe) as client, ThreadPoolExecutor(1) as pool:
-        alone(client.call, "echo", 0)
-        first = pool.submit(client.call, "slow", 0.3)
-        wait_until(lambda: leading(client))
+        first = led(client, alone, pool, 0.3)
         start = time.monotonic()
         second = client.submit("slow", 0.6)
         assert first.result(5) == 0.3
@@ -259,9 +272,7 @@ def test_the_turn_goes_on_when_the_reader_leaves_first(
 def test_closing_ends_the_call_of_who_reads_at_once(url, service, worker, safe, alone):
     with Wire(url) as wire, ThreadPoolExecutor(1) as pool:
         client = RpcClient(service, url=wire.url, safe=safe)
-        alone(client.call, "echo", 0)
-        call = pool.submit(client.call, "slow", 5.0)
-        wait_until(lambda: leading(client))
+        call = led(client, alone, pool, 5.0)
         wire.stall()  # so that nothing comes which would wake the reader
         closing = threading.Thread(target=client.close)
         start = time.monotonic()
@@ -299,8 +310,7 @@ def test_who_reads_notices_the_loss_of_the_connection(url, service, worker, alon
                 assert alone(client.call, "echo", number) == number
             generation = client._link._generation
             with ThreadPoolExecutor(1) as pool:
-                call = pool.submit(client.call, "slow", 0.5)
-                wait_until(lambda: leading(client))
+                call = led(client, alone, pool, 0.5)
                 getattr(wire, fault)()
                 if fault != "cut":
                     wait_until(lambda: not leading(client), 8)
@@ -311,10 +321,8 @@ def test_who_reads_notices_the_loss_of_the_connection(url, service, worker, alon
 
 def test_in_fast_mode_the_loss_ends_the_call_of_who_reads(url, service, worker, alone):
     with Wire(url) as wire, RpcClient(service, url=wire.url, safe=False) as client:
-        alone(client.call, "echo", 0)
         with ThreadPoolExecutor(1) as pool:
-            call = pool.submit(client.call, "slow", 5.0)
-            wait_until(lambda: leading(client))
+            call = led(client, alone, pool, 5.0)
             start = time.monotonic()
             wire.reset()
             with pytest.raises(Exception, match="lost"):
