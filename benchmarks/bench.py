@@ -54,7 +54,11 @@ class Role:
         """Start it."""
         command = [sys.executable, str(HERE / "bench.py"), role, peer, url, queue]
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ}
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ},
+            start_new_session=True,  # Ctrl-C is for us: we end it
         )
 
     def answer(self) -> Any:
