@@ -69,6 +69,7 @@ def test_the_ladder_of_what_was_broken(url: str) -> None:
     """Of this promise's own messages and no other's; in the board it is one click away."""
     report = judge(Deaf, only="C01 C02", url=url)
     assert report.broken == ["C01", "C02"]
+    assert set(report.ladders) == {"C01", "C02"}, report.text
     ladder = report.ladders["C01"]
     assert "nobody_knows_this" in ladder.text
     assert "error -32601" in ladder.text
