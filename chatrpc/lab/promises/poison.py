@@ -6,7 +6,7 @@ import contextlib
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ...errors import CallTimeout, RemoteError
 from ...messages import Message
@@ -116,9 +116,7 @@ class _DeadLetters:
 
     def are(self, wanted: int, seconds: float) -> None:
         """Check that so many come within ``seconds``, and no more."""
-        end = time.monotonic() + seconds
-        while (found := self._count()) < wanted and time.monotonic() < end:
-            time.sleep(0.05)
+        _wait(lambda: self._count() >= wanted, seconds)
         time.sleep(0.2)  # one too many would be here by now
         found = self._count()
         check(found == wanted, f"{wanted} messages were poison, and {found} are dead letters")
@@ -127,18 +125,21 @@ class _DeadLetters:
         return self._transport.look(self._queue)[0]
 
 
+def _wait(holds: Callable[[], bool], seconds: float) -> None:
+    """Ask the broker until something holds, at most so long: it tells nobody of its queues."""
+    end = time.monotonic() + seconds
+    while not holds() and time.monotonic() < end:
+        time.sleep(0.05)
+
+
 def _is_gone(transport: Transport, queue: str) -> None:
     """Let a queue become empty by itself: what a worker would meet there would not expire there."""
-    end = time.monotonic() + 3.0  # a client that names no end leaves its request there
-    while transport.look(queue)[0] and time.monotonic() < end:
-        time.sleep(0.05)
+    _wait(lambda: not transport.look(queue)[0], 3.0)  # if its client names no end, it stays
 
 
 def _left(transport: Transport, queue: str) -> int:
     """Return how many messages a queue has when its last worker is gone."""
-    end = time.monotonic() + 5.0
-    while transport.look(queue)[1] and time.monotonic() < end:
-        time.sleep(0.05)
+    _wait(lambda: not transport.look(queue)[1], 5.0)
     time.sleep(0.2)  # what that worker had in hand is back by now
     return transport.look(queue)[0]
 
