@@ -135,14 +135,16 @@ def test_a_class_that_always_hangs_costs_a_second_a_promise(
     rogue: type, url: str, spare: SpareBroker
 ) -> None:
     """It is given time once, and little from then on; a busy machine is tried again."""
-    medians = []
-    while not medians or (medians[-1] >= 2.0 and len(medians) < 3):
+    for last in (False, False, True):
         start = time.monotonic()
         report = judge(*as_pair(rogue), url=url, spare=spare)
-        assert time.monotonic() - start < 4.0 * len(PROMISES)
+        took = time.monotonic() - start
         assert len(report.broken) >= 13, report.text
-        medians.append(statistics.median(row.seconds for row in report.rows))
-    assert medians[-1] < 2.0, medians
+        median = statistics.median(row.seconds for row in report.rows)
+        if last or (took < 2.0 * len(PROMISES) and median < 2.0):
+            break
+    assert took < 2.0 * len(PROMISES)
+    assert median < 2.0
 
 
 def test_a_close_that_hangs_breaks_its_own_promise(url: str) -> None:

@@ -75,17 +75,16 @@ def led(client, alone, pool, seconds):
     for _ in range(10):
         alone(client.call, "echo", 0)
         call = pool.submit(client.call, "slow", seconds)
-        while not call.done():
-            if leading(client):
-                return call
-            time.sleep(0.01)
+        if within(seconds / 2, lambda: leading(client)):
+            return call
+        call.result(30)
     raise AssertionError("the inbound thread never stood back")
 
 
 def stood_back(client, alone):
     """Call until the inbound thread stands back: it does not if an answer is there too soon."""
     for _ in range(10):
-        alone(client.call, "echo", 0)
+        assert alone(client.call, "echo", 0) == 0
         if within(0.5, lambda: client._link.turns._away):
             return
     raise AssertionError("the inbound thread never stood back")
