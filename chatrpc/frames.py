@@ -96,9 +96,9 @@ def content(channel: int, message: Message, largest: int) -> bytes:
     return b"".join(parts)
 
 
-def ack(channel: int, tag: int) -> bytes:
-    """Return the frame that acknowledges a delivery."""
-    return frame(METHOD, channel, ACK + _SETTLE.pack(tag, 0))
+def ack(channel: int, tag: int, *, multiple: bool = False) -> bytes:
+    """Return the frame that acknowledges a delivery; ``multiple``: and all before it."""
+    return frame(METHOD, channel, ACK + _SETTLE.pack(tag, multiple))
 
 
 def reject(channel: int, tag: int) -> bytes:

@@ -24,7 +24,7 @@ class Writer:
 
     def __init__(self, send: Callable[[bytes], None]) -> None:
         self._send = send
-        self._queue: collections.deque[bytes] = collections.deque()
+        self._queue: collections.deque[bytes | Callable[[], bytes]] = collections.deque()
         self._lock = threading.Lock()
         self._reader = 0
         self._wanted = False
@@ -38,9 +38,9 @@ class Writer:
         """Say that this thread is the one that reads, or that it has read."""
         self._reader = threading.get_ident() if now else 0
 
-    def add(self, data: bytes) -> None:
-        """Queue bytes; they go out with the next flush of any thread."""
-        self._queue.append(data)
+    def add(self, *parts: bytes | Callable[[], bytes]) -> None:
+        """Queue bytes, or who is asked for them when they go: with the next flush of any thread."""
+        self._queue.extend(parts)
 
     def flush(self) -> None:
         """Send what is queued; on the thread that reads, only ask ``nudge`` to."""
@@ -80,9 +80,8 @@ class Writer:
         self._rest.release()
 
     def _taken(self) -> bytes:
-        if len(self._queue) == 1:
-            return self._queue.popleft()
-        return b"".join([self._queue.popleft() for _ in range(len(self._queue))])
+        parts = [self._queue.popleft() for _ in range(len(self._queue))]
+        return b"".join([part if isinstance(part, bytes) else part() for part in parts])
 
     @staticmethod
     def _sent_at_once(sock: socket.socket, data: bytes) -> bytes:

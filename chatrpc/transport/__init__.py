@@ -49,6 +49,7 @@ class Transport:
     Args:
         address: whom to dial, and as whom.
         lost: called once, on any thread, when the connection has ended, for whatever reason.
+        read: called on the thread that reads, when it has handed over all that it read.
         heartbeat: seconds of silence between signs of life; a stall shows after 1.5 of them.
         dial: seconds that the dial may take in all.
         ca: file of the authority that signed the broker's certificate.
@@ -59,6 +60,7 @@ class Transport:
         address: Address,
         *,
         lost: Callable[[Exception], None],
+        read: Callable[[], None] | None = None,
         heartbeat: int = 4,
         dial: float = 5.0,
         ca: str | None = None,
@@ -69,6 +71,7 @@ class Transport:
         self._connection = Connection(
             address,
             lost=lambda error: lost(told(address, error)),
+            read=read,
             heartbeat=heartbeat,
             timeout=dial,
             ssl_options=options,
@@ -157,6 +160,7 @@ class Transport:
         with translated(self.address):
             if prefetch:
                 channel.basic.qos(prefetch)
+            channel.acknowledges |= not no_ack
             channel.basic.consume(queue=queue, consumer_tag=tag, no_ack=no_ack)
 
     def consume_anew(

@@ -13,6 +13,7 @@ from pamqp import commands
 from pamqp import frame as pamqp_frames
 
 from .. import frames
+from ..acks import Acks
 from ..confirms import Confirms, Outcome
 from ..errors import BrokerError
 from ..frames import Delivery
@@ -65,9 +66,11 @@ class Channel(StormChannel):
         self.on_end: Callable[[Exception], None] = lambda error: None
         self.named_by = "correlation_id"
         self.cancelled = False
-        self._writer = connection.writer
+        self.acknowledges = False
+        self._writer, self._abort = connection.writer, connection.abort
         self._order = threading.Lock()
         self._confirms: Confirms | None = None
+        self._acks, self._telling = Acks(), False
         self._over = False
         self._method = self._header = b""
         self._missing = 0
@@ -103,15 +106,20 @@ class Channel(StormChannel):
         data = frames.publish(number, exchange, key, mandatory) + frames.content(
             number, message, self._connection.max_frame_size
         )
-        if done is not None:
-            data += frames.ack(number, done)
-        with self._order:
-            if self._over:
-                return False
-            if self._confirms is not None:
-                self._confirms.publishing(id)
-            self._writer.add(data)
-        self._writer.flush()
+        try:
+            with self._order:
+                if self._over:
+                    return False
+                if self._confirms is not None:
+                    self._confirms.publishing(id)
+                self._writer.add(data)
+                if done is not None:
+                    self._acks.done(done)
+                    self._tell()
+            self._writer.flush()
+        except BaseException:  # after Ctrl-C nobody knows what was sent, of others' messages too
+            self._abort()
+            raise
         return True
 
     def ack(self, tag: int, *, soon: bool = True) -> None:
@@ -119,13 +127,15 @@ class Channel(StormChannel):
 
         Something is written twice a heartbeat at least.
         """
-        self._writer.add(frames.ack(self._channel_id, tag))
+        self._acks.done(tag)
+        self._tell()
         if soon:
             self._writer.flush()
 
     def reject(self, tag: int) -> None:
         """Give a delivery up: it goes to the dead letters."""
-        self._writer.add(frames.reject(self._channel_id, tag))
+        self._acks.reject(tag)
+        self._tell()
         self._writer.flush()
 
     def cancel_unasked(self, tag: str) -> None:
@@ -184,12 +194,28 @@ class Channel(StormChannel):
             problem = f"the message is over {LARGEST:,} bytes"
         if self._method.startswith(frames.DELIVER):
             consumer, tag, redelivered, key = frames.delivered(self._method)
+            if self.acknowledges:
+                self._acks.delivered(tag)
             self.on_delivery(Delivery(message, tag, redelivered, problem, key, consumer))
         elif self._confirms is None:
             self.on_outcome(getattr(message, self.named_by), Outcome.RETURNED)
         else:
             with self._order:
                 self._confirms.returned(getattr(message, self.named_by))
+
+    def _tell(self) -> None:
+        if not self._telling:  # else the next write asks anyway
+            self._telling = True
+            self._writer.add(self._told)
+
+    def _told(self) -> bytes:
+        self._telling = False  # before it looks, so that nothing is missed
+        told, number = self._acks.told(), self._channel_id
+        parts = [frames.reject(number, tag) for tag in told.rejected]
+        if told.up_to:
+            parts.append(frames.ack(number, told.up_to, multiple=True))
+        parts += [frames.ack(number, tag) for tag in told.single]
+        return b"".join(parts)
 
     def _settle(self, method: bytes, *, ok: bool) -> None:
         if self._confirms is None:

@@ -52,8 +52,15 @@ class _LifeSigns(Heartbeat):
 class Connection(StormConnection):
     """One connection whose loss is noticed at once, and told once."""
 
-    def __init__(self, address: Address, *, lost: Callable[[Exception], None], **options: Any):
-        self._lost = lost
+    def __init__(
+        self,
+        address: Address,
+        *,
+        lost: Callable[[Exception], None],
+        read: Callable[[], None] | None = None,
+        **options: Any,
+    ) -> None:
+        self._lost, self._read = lost, read
         self.reached = False
         self.turns: Turns | None = None
         self.writer = Writer(lambda data: self._io.write_to_socket(data))
@@ -133,6 +140,8 @@ class Connection(StormConnection):
             if channel is None or not channel.take(kind, data_in[at + 7 : after - 1]):
                 self._dispatch(number, pamqp_frames.unmarshal(data_in[at:after])[2])
             at = after
+        if self._read is not None:
+            self._read()
         # Last, since somebody may be waiting for what was read.
         self.heartbeat.register_read()
         self.writer.reading(False)

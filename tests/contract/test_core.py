@@ -5,6 +5,7 @@ import os
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import amqpstorm
 import pytest
@@ -27,6 +28,8 @@ from chatrpc import (
 from chatrpc.lab.wire import Wire
 from chatrpc.messages import LARGEST
 from chatrpc.settings import Address
+from chatrpc.transport.witness import witness
+from tests.waiting import wait_until
 
 
 class Calls(list):
@@ -586,3 +589,40 @@ def test_each_of_several_stalls_costs_a_call_no_more_than_its_deadline(url, serv
 
 def test_amqpstorm_is_the_version_whose_inside_we_know():
     assert amqpstorm.__version__ == transport.PROVEN_ON
+
+
+def test_what_is_in_hand_is_not_acknowledged_with_what_came_after_it(
+    url, service, server, client, hold
+):
+    """Many are acknowledged by one frame; a slow one before them stays with the broker."""
+    slow = client.submit("wait", "slow", timeout=30)
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda n: client.call("echo", n), range(200))) == list(range(200))
+    server.close(drain=0.1)
+    another = RpcServer(service, url=url)
+    another.method("wait")(redelivered)
+    with another:
+        assert slow.result(5) == ["slow", True]
+
+
+def redelivered(request: Request, name):
+    """Tell whether the broker has handed the request out before."""
+    return [name, request.redelivered]
+
+
+def test_what_is_done_with_together_is_acknowledged_together(url, node, service, server, client):
+    """Fewer frames than messages, on both sides; and none is left at the end."""
+    heard = []
+    with witness(heard.append), ThreadPoolExecutor(16) as pool:
+        assert list(pool.map(lambda n: client.call("echo", n), range(800))) == list(range(800))
+        client.call("echo", "the last acknowledgement waits for a further write")
+    acks = [seen for seen in heard if seen.kind == "ack" and seen.out]
+    assert len({seen.port for seen in acks}) == 2
+    assert sum(seen.multiple for seen in acks) > 20
+    assert len(acks) < 1200
+
+    def left():
+        rows = node.ctl("list_queues", "name", "messages").splitlines()
+        return sum(int(row.split()[-1]) for row in rows if service in row)
+
+    wait_until(lambda: left() == 0)
