@@ -1,7 +1,8 @@
-"""One call in flight, and the future of its answer."""
+"""One call in flight, the future of its answer, and who is woken next."""
 
 from __future__ import annotations
 
+import collections
 import threading
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -30,7 +31,8 @@ class Call:
     ``id`` names this call, ``message_id`` the intention behind it. ``sends`` counts how
     often it went out. ``doubtful`` is set when a send was lost: perhaps it ran, whatever a
     later send tells. ``reminded`` is set when silence has its second send in store.
-    ``missing_since`` is when its queue was first found missing.
+    ``missing_since`` is when its queue was first found missing. ``left`` is set when its
+    caller does not wait any more.
     """
 
     id: str
@@ -42,6 +44,7 @@ class Call:
     doubtful: bool = False
     reminded: bool = False
     missing_since: float | None = None
+    left: bool = False
     _outcomes: list[Reply | RpcError] = field(default_factory=list)
     _ended: threading.Lock = field(default_factory=threading.Lock)
 
@@ -62,7 +65,15 @@ class Call:
 
         Whoever is interrupted in here can do it again: nothing is done twice by that.
         """
+        self.settle(outcome)
+        self.wake()
+
+    def settle(self, outcome: Reply | RpcError) -> None:
+        """Give the call its outcome, if it has none; its caller sleeps on."""
         self._outcomes.append(outcome)
+
+    def wake(self) -> None:
+        """Wake whoever waits for the outcome."""
         try:  # noqa: SIM105 (suppress is not for free, and this is on the path of each call)
             self._ended.release()
         except RuntimeError:
@@ -78,3 +89,28 @@ class Call:
         if isinstance(outcome, Reply):
             return outcome.value()
         raise outcome
+
+
+class Wakes:
+    """Callers whose outcomes are there, and who are woken one after the other.
+
+    Whoever reads wakes the first, once it has handed over all that it read; from then on each
+    caller who wakes wakes the next. Woken all at once, they would crowd before the interpreter's
+    lock, which the thread that reads holds, and send one by one what they ask next.
+    """
+
+    def __init__(self) -> None:
+        self._calls: collections.deque[Call] = collections.deque()
+
+    def add(self, call: Call) -> None:
+        """Have the caller of a call woken in its turn; once it has ``left``, it owes a ``next``."""
+        self._calls.append(call)
+
+    def next(self) -> None:
+        """Wake the next who waits, if there is one."""
+        try:
+            while (call := self._calls.popleft()).left:
+                pass
+        except IndexError:
+            return
+        call.wake()

@@ -6,12 +6,13 @@ import itertools
 import secrets
 import socket
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
 from . import topology
 from .agenda import Agenda
-from .calls import Call, CallFuture
+from .calls import Call, CallFuture, Wakes
 from .confirms import Outcome
 from .deadline import Deadline
 from .errors import (
@@ -61,6 +62,7 @@ class RpcClient:
         self._prefix = secrets.token_hex(4)
         self._numbers = itertools.count(1)
         self._pending: PendingCalls[Call] = PendingCalls()
+        self._wakes = Wakes()
         self._closed = False
         declarations = topology.for_client()
         self._reply_queue = topology.DIRECT_REPLY
@@ -77,6 +79,7 @@ class RpcClient:
             declarations=declarations,
             queues=[self._reply_queue],
             safe=safe,
+            read=self._wakes.next,
         )
         self._outbox = Outbox(
             self._link,
@@ -117,14 +120,18 @@ class RpcClient:
             BrokerError, ClientClosed: the way to the worker ended.
             ValueError: the timeout or the message id is none.
         """
-        call = self._begin(method, args, params, timeout, message_id, None)
+        call = self._made(method, args, params, timeout, message_id)
         try:
-            if not self._awaited(call):
+            self._begin(call)
+            if not self._awaited(call) and not call.over():
                 self._expire(call.id)
-                call.wait()
-        except BaseException:  # Ctrl-C: nobody waits for this answer any more
-            self._forget(call)
+        except BaseException:  # Ctrl-C, perhaps where this caller was waking another
+            self._wake_all()
             raise
+        finally:
+            call.left = True
+            self._forget(call)
+            self._wakes.next()
         return call.result()
 
     def submit(
@@ -143,7 +150,12 @@ class RpcClient:
         """
         future = CallFuture()
         future.set_running_or_notify_cancel()
-        call = self._begin(method, args, params, timeout, message_id, future)
+        call = self._made(method, args, params, timeout, message_id, future)
+        try:
+            self._begin(call)
+        except BaseException:
+            self._forget(call)
+            raise
         if (turns := self._link.turns) is not None:
             turns.call_back()
         self._agenda.at(call.deadline.at, lambda: self._expire(call.id))
@@ -179,14 +191,14 @@ class RpcClient:
     ) -> None:
         self.close()
 
-    def _begin(
+    def _made(
         self,
         method: str,
         args: tuple[Any, ...],
         params: dict[str, Any],
         timeout: float | None,
         message_id: str | None,
-        future: CallFuture | None,
+        future: CallFuture | None = None,
     ) -> Call:
         if args and params:
             raise InvalidParams("give a call's parameters by position or by name, not both")
@@ -196,13 +208,13 @@ class RpcClient:
         id = f"{self._prefix}-{next(self._numbers)}"
         deadline = Deadline.after(seconds, time.monotonic())
         request = Request(method, params or list(args), message_id or id, deadline)
-        call = Call(id, request.message_id, request.encode(), deadline, future)
-        self._pending.add(id, call)
+        return Call(id, request.message_id, request.encode(), deadline, future)
+
+    def _begin(self, call: Call) -> None:
+        self._pending.add(call.id, call)
         if self._closed:
-            self._pending.take(id)
             raise ClientClosed("the client is closed", ran=Ran.NO)
         self._outbox.send(call)
-        return call
 
     def _awaited(self, call: Call) -> bool:
         turns = self._link.turns
@@ -210,6 +222,8 @@ class RpcClient:
             turns.call_back()
         elif turns is not None:  # who waits for the only answer reads it: to be woken takes longer
             turns.read_until(call.over, call.deadline.left(time.monotonic()))
+            if call.over():
+                return True
         return call.wait(call.deadline.left(time.monotonic()))
 
     def delivered(self, arrival: Arrival) -> None:
@@ -217,7 +231,7 @@ class RpcClient:
         message = arrival.delivery.message
         call = None if arrival.delivery.problem else self._pending.get(message.correlation_id)
         if call is not None:
-            self._end(call, Reply.of(message))
+            self._end(call, Reply.of(message), wake=self._wakes.add)
         self._outbox.answered()
         self._link.ack(arrival, soon=False)
 
@@ -270,13 +284,22 @@ class RpcClient:
         if (turns := self._link.turns) is not None:
             turns.look_up()
 
-    def _end(self, call: Call, outcome: Reply | RpcError) -> None:
-        # In this order: whoever reads may be interrupted by Ctrl-C anywhere, and what that leaves
-        # undone, the loss of the link or the deadline finds in the table, and ends again.
-        call.end(outcome)
-        self._forget(call)
-        if call.future is not None:  # its callbacks are user code: not on the thread that reads
+    def _end(
+        self, call: Call, outcome: Reply | RpcError, *, wake: Callable[[Call], None] = Call.wake
+    ) -> None:
+        # Whoever reads may be interrupted by Ctrl-C anywhere. What that leaves undone is still in
+        # the table, where the loss of the link, the interrupted caller or the deadline finds it.
+        call.settle(outcome)
+        if call.future is None:  # its caller takes it out of the table
+            wake(call)
+        else:  # its callbacks are user code: not on the thread that reads
+            self._forget(call)
             self._agenda.soon(lambda: self._tell(call))
+
+    def _wake_all(self) -> None:
+        for id in self._pending.ids():
+            if (call := self._pending.get(id)) is not None and call.over():
+                call.wake()
 
     def _forget(self, call: Call) -> None:
         self._pending.take(call.id)

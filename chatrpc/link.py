@@ -11,7 +11,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -81,6 +81,7 @@ class Link:
         wary: whether it takes one delivery of its first queue at a time until ``trust``.
         safe: whether publishes are confirmed and deliveries acknowledged.
         named_by: which property of a message is the id that it is published under.
+        read: called on the thread that reads, when it has handed over all that it read.
     """
 
     def __init__(
@@ -95,10 +96,11 @@ class Link:
         wary: bool = False,
         safe: bool = True,
         named_by: str = "correlation_id",
+        read: Callable[[], None] | None = None,
     ) -> None:
         self._settings, self._party, self._safe = settings, party, safe
         self._declarations, self._queues, self._prefetch = declarations, queues, prefetch
-        self._named_by = named_by
+        self._named_by, self._read = named_by, read
         self._wary, self._trusting = wary, threading.Lock()
         self._addresses = settings.addresses
         self._standing: _Standing | None = None
@@ -242,6 +244,7 @@ class Link:
         transport = self._dialing = Transport(
             address,
             lost=lambda error: ended.set(),
+            read=self._read,
             heartbeat=self._settings.heartbeat,
             ca=self._settings.ca,
         )

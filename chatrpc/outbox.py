@@ -87,7 +87,7 @@ class Outbox:
 
     def settled(self, id: str, outcome: Outcome) -> None:
         """Learn what became of a send; on the thread that reads, so what takes time comes later."""
-        if (call := self._pending.get(id)) is None:
+        if (call := self._pending.get(id)) is None or call.over():
             return
         if outcome is Outcome.CONFIRMED:
             self._known = True
@@ -112,9 +112,8 @@ class Outbox:
 
     def _try(self, id: str) -> None:
         # Whoever takes the entry out sends it, so that two threads do not send it twice.
-        if (call := self._unsent.pop(id, None)) is None or self._pending.get(id) is None:
-            return
-        self.send(call)
+        if (call := self._unsent.pop(id, None)) is not None and self._waits(call):
+            self.send(call)
 
     def _returned(self, call: Call) -> None:
         now = time.monotonic()
@@ -138,11 +137,14 @@ class Outbox:
             self._later(call)
 
     def _remind(self, call: Call) -> None:
-        if self._pending.get(call.id) is call:
+        if self._waits(call):
             self.send(call)
 
     def _later(self, call: Call) -> None:
         self._agenda.at(time.monotonic() + _AGAIN, lambda: self.send(call))
+
+    def _waits(self, call: Call) -> bool:
+        return self._pending.get(call.id) is call and not call.over()
 
     def __len__(self) -> int:
         """Return how many requests wait for the link."""

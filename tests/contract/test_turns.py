@@ -13,7 +13,8 @@ import pytest
 from chatrpc import CallTimeout, ClientClosed, NoWorker, RpcClient, RpcServer
 from chatrpc.calls import Call
 from chatrpc.lab.wire import Wire
-from chatrpc.transport import turns
+from chatrpc.transport import Channel, turns
+from chatrpc.writer import Writer
 from tests.waiting import wait_until, within
 
 LONG = 20.0
@@ -103,25 +104,90 @@ def test_a_caller_alone_reads_its_answers_but_for_the_first(
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(
+    ("step", "way"), [("settle", "submit"), ("settle", "call"), ("wake", "call")]
+)
 def test_an_interrupt_of_who_reads_loses_no_other_call(
-    url, service, worker, alone, when, monkeypatch
+    url, service, worker, alone, step, way, when, monkeypatch
 ):
-    end = Call.end
+    does, take = getattr(Call, step), Channel.take
 
-    def interrupted(call, outcome):
-        monkeypatch.setattr(Call, "end", end)
+    def interrupted(call, *outcome):
+        monkeypatch.setattr(Call, step, does)
         if when == "after":
-            end(call, outcome)
+            does(call, *outcome)
+        if step == "wake":  # what is acknowledged does not come again, nor is it read once more
+            pool.submit(client._link._standing.reading._writer.flush).result()
+            monkeypatch.setattr(Channel, "take", lambda *frame: True)
         raise KeyboardInterrupt
 
-    with RpcClient(service, url=url) as client, ThreadPoolExecutor(1) as pool:
+    with RpcClient(service, url=url) as client, ThreadPoolExecutor(3) as pool:
         reader, generation = led(client, alone, pool, 4.0), client._link._generation
-        other = client.submit("slow", 0.2)
-        monkeypatch.setattr(Call, "end", interrupted)
+        if way == "submit":
+            other = client.submit("slow", 0.2)
+        else:
+            other = pool.submit(client.call, "slow", 0.2)
+        monkeypatch.setattr(Call, step, interrupted)
         with pytest.raises(KeyboardInterrupt):
             reader.result(5)
+        monkeypatch.setattr(Channel, "take", take)
         assert other.result(5) == 0.2
         assert alone(client.call, "echo", 1) == 1
+        assert client._link._generation > generation
+        assert within(1, lambda: not len(client._pending))
+
+
+def test_of_many_answers_at_once_each_reaches_its_caller_at_once(
+    url, service, worker, safe, long_away
+):
+    """Whoever is woken wakes the next: nothing else is read that could."""
+    with (
+        Wire(url) as wire,
+        RpcClient(service, url=wire.url, safe=safe) as client,
+        ThreadPoolExecutor(12) as pool,
+    ):
+        calls = [pool.submit(client.call, "slow", 0.3) for _ in range(12)]
+        time.sleep(0.2)
+        wire.stall()
+        time.sleep(0.6)
+        assert not any(call.done() for call in calls)
+        wire.mend()
+        start = time.monotonic()
+        assert [call.result(5) for call in calls] == [0.3] * 12
+        assert time.monotonic() - start < 2
+
+
+def test_an_interrupt_of_who_writes_loses_no_other_call(url, service, worker, monkeypatch):
+    """It took what another caller has to say with its own, and neither went out."""
+    flush, taken = Writer.flush, Writer._taken
+    held = threading.Event()
+
+    def holds(writer):
+        if threading.current_thread().name.startswith("other"):
+            monkeypatch.setattr(Writer, "flush", flush)
+            held.set()
+        else:
+            flush(writer)
+
+    def interrupted(writer):
+        monkeypatch.setattr(Writer, "_taken", taken)
+        taken(writer)
+        raise KeyboardInterrupt
+
+    with (
+        RpcClient(service, url=url) as client,
+        ThreadPoolExecutor(1, thread_name_prefix="other") as pool,
+    ):
+        assert client.call("echo", 0) == 0
+        generation = client._link._generation
+        monkeypatch.setattr(Writer, "flush", holds)
+        other = pool.submit(client.call, "echo", 1)
+        assert held.wait(5)
+        monkeypatch.setattr(Writer, "_taken", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            client.call("echo", 2)
+        assert other.result(3) == 1
+        assert client.call("echo", 3) == 3
         assert client._link._generation > generation
         assert within(1, lambda: not len(client._pending))
 

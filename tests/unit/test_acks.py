@@ -1,0 +1,190 @@
+"""What is done with is told in few frames, and what is in hand never is."""
+
+import threading
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatrpc import frames
+from chatrpc.acks import Acks, Told
+from chatrpc.calls import Call, Wakes
+from chatrpc.deadline import Deadline
+from chatrpc.writer import Writer
+
+STEPS = st.lists(
+    st.sampled_from(["deliver", "deliver", "done", "done", "reject", "tell"])
+    | st.tuples(st.sampled_from(["done", "reject"]), st.integers(0, 50)),
+    max_size=80,
+)
+
+
+class Broker:
+    """One channel as a broker keeps it: a tag that it does not know ends the channel."""
+
+    def __init__(self):
+        self.unacked, self.acked, self.dead = [], set(), set()
+
+    def hear(self, told):
+        for tag in told.rejected:
+            self.unacked.remove(tag)
+            self.dead.add(tag)
+        if told.up_to:
+            assert told.up_to in self.unacked
+            self.acked.update(tag for tag in self.unacked if tag <= told.up_to)
+            self.unacked = [tag for tag in self.unacked if tag > told.up_to]
+        for tag in told.single:
+            self.unacked.remove(tag)
+            self.acked.add(tag)
+
+
+@given(STEPS)
+def test_a_broker_hears_of_each_delivery_once_what_became_of_it(steps):
+    acks, broker, hand, done, rejected, tag = Acks(), Broker(), [], set(), set(), 0
+    for step in [*steps, "tell"]:
+        what, which = step if isinstance(step, tuple) else (step, 0)
+        if what == "deliver":
+            tag += 1
+            acks.delivered(tag)
+            broker.unacked.append(tag)
+            hand.append(tag)
+        elif what == "tell":
+            broker.hear(acks.told())
+            assert broker.unacked == hand
+        elif hand:
+            over = hand.pop(which % len(hand))
+            if what == "done":
+                acks.done(over)
+                done.add(over)
+            else:
+                acks.reject(over)
+                rejected.add(over)
+    assert (broker.acked, broker.dead) == (done, rejected)
+    assert len(acks) == len(hand)
+    assert acks.told() == Told([], 0, [])
+
+
+def test_many_in_a_row_are_one_frame():
+    acks = Acks()
+    for tag in range(1, 101):
+        acks.delivered(tag)
+    for tag in (3, 1, 2, 50, *range(4, 50)):
+        acks.done(tag)
+    acks.done(99)
+    assert acks.told() == Told([], 50, [99])
+
+
+def test_one_that_takes_its_time_makes_the_others_told_singly():
+    acks = Acks()
+    for tag in range(1, 6):
+        acks.delivered(tag)
+    for tag in (2, 3, 5):
+        acks.done(tag)
+    assert acks.told() == Told([], 0, [2, 3, 5])
+    for tag in (4, 1):
+        acks.done(tag)
+    assert acks.told() == Told([], 4, [])
+
+
+def test_a_tag_that_nobody_delivered_speaks_for_no_other():
+    acks = Acks()
+    acks.delivered(7)
+    for tag in (3, 4, 7):
+        acks.done(tag)
+    assert acks.told() == Told([], 0, [3, 4, 7])
+
+
+def test_what_is_done_on_other_threads_while_it_is_told_is_not_lost():
+    acks, broker, count = Acks(), Broker(), 20_000
+    came = threading.Semaphore(0)
+
+    def work(first):
+        for tag in range(first, count + 1, 2):
+            came.acquire()
+            while tag > broker_sent[0]:
+                pass
+            acks.done(tag)
+
+    broker_sent = [0]
+    workers = [threading.Thread(target=work, args=(first,)) for first in (1, 2)]
+    for worker in workers:
+        worker.start()
+    for tag in range(1, count + 1):
+        acks.delivered(tag)
+        broker.unacked.append(tag)
+        broker_sent[0] = tag
+        came.release()
+        if not tag % 5:
+            broker.hear(acks.told())
+    for worker in workers:
+        worker.join()
+    broker.hear(acks.told())
+    assert broker.unacked == []
+    assert broker.acked == set(range(1, count + 1))
+
+
+def test_a_multiple_ack_says_so_on_the_wire():
+    one, many = frames.ack(1, 9), frames.ack(1, 9, multiple=True)
+    assert frames.settlement(one[7:]) == (9, False)
+    assert frames.settlement(many[7:]) == (9, True)
+
+
+def test_who_is_asked_when_it_goes_out_is_asked_then():
+    said, sent = [b"later"], []
+    writer = Writer(sent.append)
+    writer.add(b"first ", said.pop)
+    writer.add(b" last")
+    assert said == [b"later"]
+    writer.flush()
+    assert sent == [b"first later last"]
+
+
+def call(number):
+    """Return a call that is answered already."""
+    made = Call(str(number), str(number), b"", Deadline(1.0))
+    made.settle(ValueError(number))
+    return made
+
+
+def test_each_who_wakes_wakes_the_next_and_nobody_else():
+    wakes, calls = Wakes(), [call(number) for number in range(3)]
+    for one in calls:
+        wakes.add(one)
+    wakes.next()
+    assert [one.wait(0) for one in calls] == [True, False, False]
+    wakes.next()
+    assert calls[1].wait(0)
+    assert not calls[2].wait(0)
+    wakes.next()
+    wakes.next()
+    assert calls[2].wait(0)
+
+
+def test_who_has_left_keeps_nobody_asleep():
+    wakes, calls = Wakes(), [call(number) for number in range(4)]
+    for one in calls:
+        wakes.add(one)
+    calls[0].left = calls[1].left = True
+    wakes.next()
+    assert calls[2].wait(0)
+    assert not calls[3].wait(0)
+
+
+def test_a_crowd_that_leaves_at_any_time_leaves_nobody_asleep():
+    wakes, awake = Wakes(), threading.Semaphore(0)
+
+    def caller(mine, patience):
+        mine.wait(patience)
+        mine.left = True
+        wakes.next()
+        awake.release()
+
+    for turn in range(200):
+        calls = [call(number) for number in range(8)]
+        for number, mine in enumerate(calls):
+            patience = -1 if number % 3 else 0.0002 * (turn % 5)
+            threading.Thread(target=caller, args=(mine, patience), daemon=True).start()
+        for mine in calls:
+            wakes.add(mine)
+        wakes.next()
+        for _ in calls:
+            assert awake.acquire(timeout=10), turn
