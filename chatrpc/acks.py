@@ -53,6 +53,10 @@ class Acks:
 
         A tag that was never noted as delivered is told singly.
         """
+        if len(self._done) == 1 and not self._rejected:  # so it is for who calls alone
+            tag = self._done.popleft()
+            self._in_hand.pop(tag, None)
+            return Told([], 0, [tag])
         rejected, done = _emptied(self._rejected), _emptied(self._done)
         for tag in rejected:
             self._in_hand.pop(tag, None)

@@ -108,9 +108,11 @@ class Wakes:
 
     def next(self) -> None:
         """Wake the next who waits, if there is one."""
-        try:
-            while (call := self._calls.popleft()).left:
-                pass
-        except IndexError:
-            return
-        call.wake()
+        while self._calls:
+            try:
+                call = self._calls.popleft()
+            except IndexError:  # somebody else has taken the last
+                return
+            if not call.left:
+                call.wake()
+                return

@@ -211,11 +211,12 @@ class Channel(StormChannel):
     def _told(self) -> bytes:
         self._telling = False  # before it looks, so that nothing is missed
         told, number = self._acks.told(), self._channel_id
-        parts = [frames.reject(number, tag) for tag in told.rejected]
+        acks = b"".join([frames.ack(number, tag) for tag in told.single])
         if told.up_to:
-            parts.append(frames.ack(number, told.up_to, multiple=True))
-        parts += [frames.ack(number, tag) for tag in told.single]
-        return b"".join(parts)
+            acks = frames.ack(number, told.up_to, multiple=True) + acks
+        if told.rejected:
+            acks = b"".join([frames.reject(number, tag) for tag in told.rejected]) + acks
+        return acks
 
     def _settle(self, method: bytes, *, ok: bool) -> None:
         if self._confirms is None:

@@ -142,7 +142,7 @@ class Connection(StormConnection):
             at = after
         if self._read is not None:
             self._read()
-        # Last, since somebody may be waiting for what was read.
+        # After that, since somebody may be waiting for what was read.
         self.heartbeat.register_read()
         self.writer.reading(False)
         self.writer.nudge(None if self._tls else self.socket)
