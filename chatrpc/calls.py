@@ -95,8 +95,8 @@ class Wakes:
     """Callers whose outcomes are there, and who are woken one after the other.
 
     Whoever reads wakes the first, once it has handed over all that it read; from then on each
-    caller who wakes wakes the next. Woken all at once, they would crowd before the interpreter's
-    lock, which the thread that reads holds, and send one by one what they ask next.
+    caller who leaves wakes the next. Woken all at once, they would crowd before the interpreter's
+    lock, which one thread at a time can have.
     """
 
     def __init__(self) -> None:

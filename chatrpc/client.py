@@ -6,7 +6,6 @@ import itertools
 import secrets
 import socket
 import time
-from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -126,7 +125,7 @@ class RpcClient:
             if not self._awaited(call) and not call.over():
                 self._expire(call.id)
         except BaseException:  # Ctrl-C, perhaps where this caller was waking another
-            self._wake_all()
+            self._put_right()
             raise
         finally:
             call.left = True
@@ -231,7 +230,13 @@ class RpcClient:
         message = arrival.delivery.message
         call = None if arrival.delivery.problem else self._pending.get(message.correlation_id)
         if call is not None:
-            self._end(call, Reply.of(message), wake=self._wakes.add)
+            # Whoever reads may be interrupted by Ctrl-C anywhere. What that leaves undone is in the
+            # table, where the next delivery, the interrupted caller or the deadline finds it.
+            call.settle(Reply.of(message))
+            if call.future is None:
+                self._wakes.add(call)
+            else:
+                self._leave(call)
         self._outbox.answered()
         self._link.ack(arrival, soon=False)
 
@@ -280,25 +285,25 @@ class RpcClient:
             error.ran = Ran.NO
         elif call.doubtful and error.ran is Ran.NO:
             error.ran = Ran.MAYBE
-        self._end(call, error)
+        call.end(error)
+        if call.future is not None:
+            self._leave(call)
         if (turns := self._link.turns) is not None:
             turns.look_up()
 
-    def _end(
-        self, call: Call, outcome: Reply | RpcError, *, wake: Callable[[Call], None] = Call.wake
-    ) -> None:
-        # Whoever reads may be interrupted by Ctrl-C anywhere. What that leaves undone is still in
-        # the table, where the loss of the link, the interrupted caller or the deadline finds it.
-        call.settle(outcome)
-        if call.future is None:  # its caller takes it out of the table
-            wake(call)
-        else:  # its callbacks are user code: not on the thread that reads
-            self._forget(call)
-            self._agenda.soon(lambda: self._tell(call))
+    def _leave(self, call: Call) -> None:
+        """Take a future's call out of the table; one that is waited for, its caller takes out."""
+        self._forget(call)  # the callbacks are user code: not on the thread that reads
+        self._agenda.soon(lambda: self._tell(call))
 
-    def _wake_all(self) -> None:
+    def _put_right(self) -> None:
+        """Do what interrupted callers have left undone."""
         for id in self._pending.ids():
-            if (call := self._pending.get(id)) is not None and call.over():
+            if (call := self._pending.get(id)) is None:
+                continue
+            if call.left:
+                self._forget(call)
+            elif call.over():
                 call.wake()
 
     def _forget(self, call: Call) -> None:

@@ -48,7 +48,8 @@ class Transport:
 
     Args:
         address: whom to dial, and as whom.
-        lost: called once, on any thread, when the connection has ended, for whatever reason.
+        lost: called when the connection has ended, for whatever reason; on any thread, and
+            perhaps twice.
         read: called on the thread that reads, when it has handed over all that it read.
         heartbeat: seconds of silence between signs of life; a stall shows after 1.5 of them.
         dial: seconds that the dial may take in all.

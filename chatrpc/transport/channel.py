@@ -67,7 +67,7 @@ class Channel(StormChannel):
         self.named_by = "correlation_id"
         self.cancelled = False
         self.acknowledges = False
-        self._writer, self._abort = connection.writer, connection.abort
+        self._writer, self._fail = connection.writer, connection.fail
         self._order = threading.Lock()
         self._confirms: Confirms | None = None
         self._acks, self._telling = Acks(), False
@@ -117,8 +117,8 @@ class Channel(StormChannel):
                     self._acks.done(done)
                     self._tell()
             self._writer.flush()
-        except BaseException:  # after Ctrl-C nobody knows what was sent, of others' messages too
-            self._abort()
+        except BaseException as error:  # Ctrl-C: of others' messages, too, nobody knows what went
+            self._fail(error)
             raise
         return True
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from amqpstorm.connection import Connection as StormConnection
+from amqpstorm.exception import AMQPConnectionError
 from amqpstorm.heartbeat import Heartbeat
 from pamqp import frame as pamqp_frames
 
@@ -23,17 +24,23 @@ _KINDS = (1, 2, 3, 8)
 _LARGEST_FRAME = 1024 * 1024
 
 
-class _Alarm(list[Exception]):
-    """AMQPStorm's list of errors; it tells of the first that is put in."""
+class Alarm(list[Exception]):
+    """AMQPStorm's list of errors; it rings when one is put in, until it has rung.
+
+    Two threads may meet the same loss, and one may be interrupted between two lines: so it
+    may ring twice, and cannot fall silent before it has.
+    """
 
     def __init__(self, ring: Callable[[Exception], None]) -> None:
         super().__init__()
-        self._ring = ring
+        self._ring, self._rung = ring, False
 
     def append(self, error: Exception) -> None:
+        """Put an error in."""
         super().append(error)
-        if len(self) == 1:
+        if not self._rung:
             self._ring(error)
+            self._rung = True
 
 
 class _LifeSigns(Heartbeat):
@@ -50,7 +57,7 @@ class _LifeSigns(Heartbeat):
 
 
 class Connection(StormConnection):
-    """One connection whose loss is noticed at once, and told once."""
+    """One connection whose loss is noticed at once."""
 
     def __init__(
         self,
@@ -81,7 +88,7 @@ class Connection(StormConnection):
 
     def _send_handshake(self) -> None:
         self.reached = True
-        alarm = _Alarm(self._ring)
+        alarm = Alarm(self._ring)
         self._exceptions = self._io._exceptions = alarm
         if self._io.poller is not None:
             self._io.poller._exceptions = alarm
@@ -97,6 +104,10 @@ class Connection(StormConnection):
     def _ring(self, error: Exception) -> None:
         self.abort()
         self._lost(error)
+
+    def fail(self, error: BaseException) -> None:
+        """End the connection at once: what was sent over it is not known any more."""
+        self._exceptions.append(AMQPConnectionError(error))
 
     def abort(self) -> None:
         """Shut the socket, so that nothing waits for it any more."""

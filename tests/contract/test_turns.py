@@ -192,6 +192,22 @@ def test_an_interrupt_of_who_writes_loses_no_other_call(url, service, worker, mo
         assert within(1, lambda: not len(client._pending))
 
 
+def test_an_interrupt_of_who_leaves_leaves_nothing_for_good(url, service, worker, monkeypatch):
+    """What it could not take out of the table, the next who is interrupted takes out."""
+
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    with RpcClient(service, url=url) as client:
+        for step, left in (("_forget", 1), ("_awaited", 0)):
+            with monkeypatch.context() as patched:
+                patched.setattr(client, step, interrupted)
+                with pytest.raises(KeyboardInterrupt):
+                    client.call("echo", 0)
+            assert len(client._pending) == left
+        assert client.call("echo", 1) == 1
+
+
 HAIL = """
 import os, random, signal, sys, threading, time
 from chatrpc import RpcClient
