@@ -1,5 +1,6 @@
 """What is done with is told in few frames, and what is in hand never is."""
 
+import queue
 import threading
 
 from hypothesis import given
@@ -7,8 +8,6 @@ from hypothesis import strategies as st
 
 from chatrpc import frames
 from chatrpc.acks import Acks, Told
-from chatrpc.calls import Call, Wakes
-from chatrpc.deadline import Deadline
 from chatrpc.writer import Writer
 
 STEPS = st.lists(
@@ -94,27 +93,23 @@ def test_a_tag_that_nobody_delivered_speaks_for_no_other():
 
 
 def test_what_is_done_on_other_threads_while_it_is_told_is_not_lost():
-    acks, broker, count = Acks(), Broker(), 20_000
-    came = threading.Semaphore(0)
+    acks, broker, jobs, count = Acks(), Broker(), queue.SimpleQueue(), 20_000
 
-    def work(first):
-        for tag in range(first, count + 1, 2):
-            came.acquire()
-            while tag > broker_sent[0]:
-                pass
+    def work():
+        while (tag := jobs.get()) is not None:
             acks.done(tag)
 
-    broker_sent = [0]
-    workers = [threading.Thread(target=work, args=(first,)) for first in (1, 2)]
+    workers = [threading.Thread(target=work) for _ in range(3)]
     for worker in workers:
         worker.start()
     for tag in range(1, count + 1):
         acks.delivered(tag)
         broker.unacked.append(tag)
-        broker_sent[0] = tag
-        came.release()
+        jobs.put(tag)
         if not tag % 5:
             broker.hear(acks.told())
+    for _ in workers:
+        jobs.put(None)
     for worker in workers:
         worker.join()
     broker.hear(acks.told())
@@ -136,55 +131,3 @@ def test_who_is_asked_when_it_goes_out_is_asked_then():
     assert said == [b"later"]
     writer.flush()
     assert sent == [b"first later last"]
-
-
-def call(number):
-    """Return a call that is answered already."""
-    made = Call(str(number), str(number), b"", Deadline(1.0))
-    made.settle(ValueError(number))
-    return made
-
-
-def test_each_who_wakes_wakes_the_next_and_nobody_else():
-    wakes, calls = Wakes(), [call(number) for number in range(3)]
-    for one in calls:
-        wakes.add(one)
-    wakes.next()
-    assert [one.wait(0) for one in calls] == [True, False, False]
-    wakes.next()
-    assert calls[1].wait(0)
-    assert not calls[2].wait(0)
-    wakes.next()
-    wakes.next()
-    assert calls[2].wait(0)
-
-
-def test_who_has_left_keeps_nobody_asleep():
-    wakes, calls = Wakes(), [call(number) for number in range(4)]
-    for one in calls:
-        wakes.add(one)
-    calls[0].left = calls[1].left = True
-    wakes.next()
-    assert calls[2].wait(0)
-    assert not calls[3].wait(0)
-
-
-def test_a_crowd_that_leaves_at_any_time_leaves_nobody_asleep():
-    wakes, awake = Wakes(), threading.Semaphore(0)
-
-    def caller(mine, patience):
-        mine.wait(patience)
-        mine.left = True
-        wakes.next()
-        awake.release()
-
-    for turn in range(200):
-        calls = [call(number) for number in range(8)]
-        for number, mine in enumerate(calls):
-            patience = -1 if number % 3 else 0.0002 * (turn % 5)
-            threading.Thread(target=caller, args=(mine, patience), daemon=True).start()
-        for mine in calls:
-            wakes.add(mine)
-        wakes.next()
-        for _ in calls:
-            assert awake.acquire(timeout=10), turn
