@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import bootstrap
+from .ports import LOOPBACK, end_epmd, free_ports
 from .problem import BrokerProblem
 
 OLDEST = (3, 10)
@@ -81,13 +82,28 @@ def version(scripts: Path) -> str:
     home = (scripts / "rabbitmq-server").resolve().parent.parent
     for plugin in home.glob("plugins/rabbit-[0-9]*"):
         return plugin.name.removeprefix("rabbit-").removesuffix(".ez")
-    ask = [str(scripts / "rabbitmqctl"), "version"]
-    try:
-        said = subprocess.run(ask, capture_output=True, text=True, timeout=20, check=False).stdout
-    except (OSError, subprocess.TimeoutExpired):
-        said = ""
-    match = re.search(r"\d+\.\d+(\.\d+)?", said)
+    match = re.search(r"\d+\.\d+(\.\d+)?", _said(scripts))
     return match[0] if match else "unknown"
+
+
+def _said(scripts: Path) -> str:
+    # rabbitmqctl starts a port mapper if none is there, and one of its own making stays, and
+    # listens to everybody.
+    [port] = free_ports(1)
+    own = {"ERL_EPMD_ADDRESS": LOOPBACK, "ERL_EPMD_PORT": str(port)}
+    try:
+        return subprocess.run(
+            [str(scripts / "rabbitmqctl"), "version"],
+            env=os.environ | own,
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    finally:
+        end_epmd(port)
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ from chatrpc import broker
 from chatrpc.broker import BrokerProblem
 from chatrpc.machine import rabbitmq
 from chatrpc.machine.probe import Answer, probe
+from tests.waiting import within
 
 
 def test_a_broker_that_serves_tells_its_version(url: str) -> None:
@@ -125,6 +126,30 @@ def test_rabbitmq_bin_wins_and_must_be_right(
     assert rabbitmq.find() == rabbitmq.RabbitMQ(scripts, "9.9.9")
     assert not rabbitmq.find().old
     assert rabbitmq.RabbitMQ(scripts, "3.9.27").old
+
+
+def test_who_is_asked_for_a_version_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder of scripts without a RabbitMQ around it: then rabbitmqctl has to say it."""
+    real = rabbitmq.find()
+    for name in ("rabbitmq-server", "rabbitmqctl"):
+        file = tmp_path / name
+        file.write_text(f'#!/bin/sh\nexec "{real.scripts / name}" "$@"\n')
+        file.chmod(0o755)
+    monkeypatch.setenv("CHATRPC_MARK", mark := f"mark-{os.getpid()}-{time.time_ns()}")
+    assert rabbitmq.version(tmp_path) == real.version
+    assert within(5, lambda: not marked(mark))
+
+
+def marked(mark: str) -> list[str]:
+    """Return the processes that were started with this mark in their environment."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if f"CHATRPC_MARK={mark}".encode() in (process / "environ").read_bytes():
+                found.append(process.name)
+    return found
 
 
 def test_a_wrapper_that_wants_root_is_passed_over(
