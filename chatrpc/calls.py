@@ -51,11 +51,6 @@ class Call:
     def __post_init__(self) -> None:
         self._ended.acquire()  # a bare lock wakes its waiter faster than an Event
 
-    @property
-    def outcome(self) -> Reply | RpcError | None:
-        """The reply or the error, once there is one."""
-        return self._outcomes[0] if self._outcomes else None
-
     def over(self) -> bool:
         """Whether the outcome is there."""
         return bool(self._outcomes)
@@ -82,6 +77,18 @@ class Call:
     def wait(self, timeout: float = -1) -> bool:
         """Wait, once, for the outcome; return whether it is there. -1 is without end."""
         return self._ended.acquire(timeout=timeout)
+
+    def tell(self) -> None:
+        """Give the future the outcome, once; its callbacks run now. Only after the end."""
+        future, outcome = self.future, self._outcomes[0]
+        if future is None or future.done():
+            return
+        if isinstance(outcome, Reply):
+            future.worker, future.took = outcome.worker, outcome.took
+        try:
+            future.set_result(self.result())
+        except RpcError as error:
+            future.set_exception(error)
 
     def result(self) -> Any:
         """Return the answer, or raise the error; only after the end."""

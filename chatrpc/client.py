@@ -294,7 +294,7 @@ class RpcClient:
     def _leave(self, call: Call) -> None:
         """Take a future's call out of the table; one that is waited for, its caller takes out."""
         self._forget(call)  # the callbacks are user code: not on the thread that reads
-        self._agenda.soon(lambda: self._tell(call))
+        self._agenda.soon(call.tell)
 
     def _put_right(self) -> None:
         """Do what interrupted callers have left undone."""
@@ -309,18 +309,6 @@ class RpcClient:
     def _forget(self, call: Call) -> None:
         self._pending.take(call.id)
         self._outbox.forget(call.id)
-
-    def _tell(self, call: Call) -> None:
-        future, outcome = call.future, call.outcome
-        assert future is not None
-        if future.done():  # it was told before
-            return
-        if isinstance(outcome, Reply):
-            future.worker, future.took = outcome.worker, outcome.took
-        try:
-            future.set_result(call.result())
-        except RpcError as error:
-            future.set_exception(error)
 
 
 def _is_id(value: object) -> bool:

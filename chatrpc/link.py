@@ -105,12 +105,9 @@ class Link:
         self._addresses = settings.addresses
         self._standing: _Standing | None = None
         self._dialing: Transport | None = None
-        self._generation = 0
-        self._nacks = 0
-        self._emptied = False
+        self._generation, self._nacks, self._emptied = 0, 0, False
         self._closing = threading.Event()
-        self._tried = threading.Event()
-        self._stands = threading.Event()
+        self._tried, self._stands = threading.Event(), threading.Event()
         self._refusal: RpcError | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
