@@ -142,11 +142,11 @@ COSTLY = {
 
 
 def seconds(body: bytes) -> float:
-    """Return how long a body takes, at best of three times."""
-    times = [time.perf_counter()]
+    """Return the processor time that a body takes, at best of three times."""
+    times = [time.thread_time()]
     for _ in range(3):
         refused(body)
-        times.append(time.perf_counter())
+        times.append(time.thread_time())
     return min(end - start for start, end in pairwise(times))
 
 
