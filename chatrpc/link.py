@@ -193,7 +193,7 @@ class Link:
         with self._trusting:
             if (standing := self._standing) is not None:
                 standing.wary = False  # who stops has nobody to trust any more
-                standing.transport.stop_consuming(standing.reading, timeout=0.5)
+                standing.transport.stop_consuming(standing.reading, timeout=0.9)
 
     def close(self, *, delete: str | None = None) -> None:
         """End the link within 2 seconds, deleting the queue ``delete`` if the broker hears us."""
