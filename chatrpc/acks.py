@@ -63,7 +63,7 @@ class Acks:
         ours = [tag for tag in done if self._in_hand.pop(tag, self) is None]
         # `min` of a dict is one step for CPython: the thread that reads may add to it meanwhile.
         first = min(self._in_hand, default=_NONE_IN_HAND)
-        together = [tag for tag in ours if tag < first]
+        together = {tag for tag in ours if tag < first}
         if len(together) < 2:
             return Told(rejected, 0, done)
         return Told(rejected, max(together), [tag for tag in done if tag not in together])

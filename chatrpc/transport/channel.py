@@ -114,8 +114,7 @@ class Channel(StormChannel):
                     self._confirms.publishing(id)
                 self._writer.add(data)
                 if done is not None:
-                    self._acks.done(done)
-                    self._tell()
+                    self.ack(done, soon=False)
             self._writer.flush()
         except BaseException as error:  # Ctrl-C: of others' messages, too, nobody knows what went
             self._fail(error)

@@ -2,6 +2,7 @@
 
 import queue
 import threading
+import time
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -115,6 +116,24 @@ def test_what_is_done_on_other_threads_while_it_is_told_is_not_lost():
     broker.hear(acks.told())
     assert broker.unacked == []
     assert broker.acked == set(range(1, count + 1))
+
+
+def seconds(count):
+    """Return the processor time that telling of so many takes, at best of three times."""
+    times = []
+    for _ in range(3):
+        acks = Acks()
+        for tag in range(1, count + 1):
+            acks.delivered(tag)
+            acks.done(tag)
+        start = time.thread_time()
+        assert acks.told() == Told([], count, [])
+        times.append(time.thread_time() - start)
+    return min(times)
+
+
+def test_ten_times_as_many_cost_ten_times_as_much_and_not_a_hundred():
+    assert seconds(20_000) < 40 * seconds(2_000)
 
 
 def test_a_multiple_ack_says_so_on_the_wire():
