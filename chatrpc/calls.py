@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -103,23 +104,46 @@ class Wakes:
 
     Whoever reads wakes the first, once it has handed over all that it read; from then on each
     caller who leaves wakes the next. Woken all at once, they would crowd before the interpreter's
-    lock, which one thread at a time can have.
+    lock, which one thread at a time can have. The last one writes what the others have sent since.
+
+    Args:
+        flush: writes what was sent.
+        most: how much may wait for that. More would wait long, if the interpreter is busy.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, flush: Callable[[], None], most: int = 8) -> None:
+        self._flush, self._most = flush, most
         self._calls: collections.deque[Call] = collections.deque()
+        self._on_the_way = False  # a caller who was woken, and has not left
+        self._sent = 0  # and perhaps not written
 
     def add(self, call: Call) -> None:
         """Have the caller of a call woken in its turn; once it has ``left``, it owes a ``next``."""
         self._calls.append(call)
 
     def next(self) -> None:
-        """Wake the next who waits, if there is one."""
+        """Wake the next who waits; if nobody does, write what was sent."""
         while self._calls:
             try:
                 call = self._calls.popleft()
-            except IndexError:  # somebody else has taken the last
+            except IndexError:  # somebody else has taken the last, and wakes it
                 return
+            self._on_the_way = True
             if not call.left:
                 call.wake()
                 return
+        self._on_the_way = False
+        if self._sent:
+            self._write()
+
+    def sent(self) -> None:
+        """Have what was sent written: now, or by those who are on the way, if they are few."""
+        # Whoever leaves last does the same two things the other way round: so one of the two
+        # sees what the other did.
+        self._sent += 1
+        if not self._on_the_way or self._sent >= self._most:
+            self._write()
+
+    def _write(self) -> None:
+        self._sent = 0
+        self._flush()

@@ -61,7 +61,7 @@ class RpcClient:
         self._prefix = secrets.token_hex(4)
         self._numbers = itertools.count(1)
         self._pending: PendingCalls[Call] = PendingCalls()
-        self._wakes = Wakes()
+        self._wakes = Wakes(lambda: self._link.flush())
         self._closed = False
         declarations = topology.for_client()
         self._reply_queue = topology.DIRECT_REPLY
@@ -213,7 +213,8 @@ class RpcClient:
         self._pending.add(call.id, call)
         if self._closed:
             raise ClientClosed("the client is closed", ran=Ran.NO)
-        self._outbox.send(call)
+        self._outbox.send(call, soon=False)
+        self._wakes.sent()
 
     def _awaited(self, call: Call) -> bool:
         turns = self._link.turns

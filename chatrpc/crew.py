@@ -21,12 +21,21 @@ class Crew(Generic[Job]):
 
     Args:
         work: does one job; what it raises ends its thread, so it should raise nothing.
+        rest: does once what quick jobs have left to be done together, as to write their
+            answers. After a job, unless a thread that was woken will do it in a moment.
         threads: how many jobs are done at a time.
         name: of the threads, which get numbers.
     """
 
-    def __init__(self, work: Callable[[Job], None], *, threads: int, name: str) -> None:
-        self._work = work
+    def __init__(
+        self,
+        work: Callable[[Job], None],
+        *,
+        rest: Callable[[], None] = lambda: None,
+        threads: int,
+        name: str,
+    ) -> None:
+        self._work, self._rest = work, rest
         self._lock = threading.Lock()
         self._jobs: collections.deque[Job] = collections.deque()
         self._asleep: list[threading.Lock] = []
@@ -80,6 +89,10 @@ class Crew(Generic[Job]):
                     self._wake_one()
             if job is not None:
                 self._work(job)
+                if not self._waking:
+                    self._rest()
             else:
+                self._rest()
                 bed.acquire()
-                self._waking = False
+                self._waking = False  # before it rests, so that nobody leaves it to nobody
+                self._rest()

@@ -133,13 +133,28 @@ class Link:
         return None if (standing := self._standing) is None else standing.transport.turns
 
     def publish(
-        self, id: str, message: Message, *, exchange: str, key: str, mandatory: bool
+        self,
+        id: str,
+        message: Message,
+        *,
+        exchange: str,
+        key: str,
+        mandatory: bool,
+        soon: bool = True,
     ) -> bool:
-        """Send a message, of which ``settled`` will hear; False if the link does not stand."""
+        """Send a message, of which ``settled`` will hear; False if the link does not stand.
+
+        Not ``soon``: together with whatever is written next, or by ``flush``.
+        """
         standing = self._standing
         return standing is not None and standing.publishing.publish(
-            id, message, exchange=exchange, key=key, mandatory=mandatory
+            id, message, exchange=exchange, key=key, mandatory=mandatory, soon=soon
         )
+
+    def flush(self) -> None:
+        """Send what waits for the next write."""
+        if (standing := self._standing) is not None:
+            standing.publishing.flush()
 
     def ack(self, arrival: Arrival, *, soon: bool = True) -> None:
         """Acknowledge; a delivery of an earlier generation is the broker's again, not ours.
@@ -150,10 +165,12 @@ class Link:
             channel.ack(arrival.delivery.tag, soon=soon)
 
     def answer(self, arrival: Arrival, message: Message, *, queue: str) -> None:
-        """Send a message unconfirmed and acknowledge what it answers, both in one write."""
+        """Send a message unconfirmed and acknowledge what it answers, with the next ``flush``."""
         if (channel := self._reading(arrival)) is not None:
             tag = arrival.delivery.tag
-            channel.publish("", message, exchange="", key=queue, mandatory=False, done=tag)
+            channel.publish(
+                "", message, exchange="", key=queue, mandatory=False, done=tag, soon=False
+            )
 
     def reject(self, arrival: Arrival) -> None:
         """Send a delivery to the dead letters."""
@@ -247,7 +264,9 @@ class Link:
         )
         try:
             transport.open()
-            self._declare(transport)
+            again = self._generation > 0
+            missing = transport.provide(self._declarations, again=again)
+            self._emptied |= again and self._queues[0] in missing | {topology.DIRECT_REPLY}
             publishing = transport.channel()
             direct = topology.DIRECT_REPLY in self._queues  # only on the channel that publishes
             reading = publishing if direct else transport.channel()
@@ -266,21 +285,6 @@ class Link:
         finally:
             self._dialing = None
 
-    def _declare(self, transport: Transport) -> None:
-        """See to it that all is there.
-
-        After a redial only if something is missing: while a cluster's node is away, the
-        others answer questions, and may take no declaration.
-        """
-        missing = set()
-        if again := self._generation > 0:
-            kept = [what for what in self._declarations if not isinstance(what, topology.Binding)]
-            missing = {what.name for what in kept if not transport.exists(what)}
-            self._emptied |= self._queues[0] in missing | {topology.DIRECT_REPLY}
-        if missing or not again:
-            for what in self._declarations:
-                transport.declare(what)
-
     def _connect(self, standing: _Standing) -> None:
         generation = self._generation + 1
         publishing, reading = standing.publishing, standing.reading
@@ -288,18 +292,12 @@ class Link:
         publishing.on_end = reading.on_end = lambda error: self._ended(standing)
         reading.on_delivery = lambda delivery: self._party.delivered(Arrival(delivery, generation))
         self._generation, self._standing, self._nacks = generation, standing, 0
-        first, *others = self._queues
-        if standing.wary:
-            self._consume(standing, first, tag=first + WARY, prefetch=1)
-        else:
-            self._consume(standing, first, tag=first, prefetch=self._prefetch)
-        for queue in others:
-            self._consume(standing, queue, tag=queue, prefetch=self._prefetch)
-
-    def _consume(self, standing: _Standing, queue: str, *, tag: str, prefetch: int) -> None:
-        standing.transport.consume(
-            standing.reading, queue, tag=tag, prefetch=prefetch, no_ack=not self._safe
-        )
+        for number, queue in enumerate(self._queues):
+            wary = standing.wary and number == 0
+            tag, prefetch = (queue + WARY, 1) if wary else (queue, self._prefetch)
+            standing.transport.consume(
+                reading, queue, tag=tag, prefetch=prefetch, no_ack=not self._safe
+            )
 
     def _take_all(self, standing: _Standing) -> None:
         with self._trusting:

@@ -58,8 +58,11 @@ class Outbox:
         self._unsent: dict[str, Call] = {}
         self._known = False  # whether the service's queue has ever been there
 
-    def send(self, call: Call) -> None:
-        """Send a request now, or as soon as the link stands."""
+    def send(self, call: Call, *, soon: bool = True) -> None:
+        """Send a request now, or as soon as the link stands.
+
+        Not ``soon``: together with whatever the link writes next.
+        """
         left, at = call.deadline.to_wire(time.monotonic(), time.time())
         message = Message(
             body=call.body,
@@ -73,7 +76,7 @@ class Outbox:
         )
         call.sends += 1
         if not self._link.publish(
-            call.id, message, exchange=topology.REQUESTS, key=self._key, mandatory=True
+            call.id, message, exchange=topology.REQUESTS, key=self._key, mandatory=True, soon=soon
         ):
             call.sends -= 1
             self._unsent[call.id] = call

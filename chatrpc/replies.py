@@ -65,11 +65,12 @@ class Replies:
     ) -> None:
         """Send a reply, and call ``done`` with the delivery that it answers when it is safe.
 
-        ``until`` is when nobody waits for it any more, in seconds of ``time.monotonic``.
+        It goes with the link's next write. ``until`` is when nobody waits for it any more, in
+        seconds of ``time.monotonic``.
         """
         message.message_id = id = f"{self._name}-{next(self._numbers)}"
         owed = self._owed[id] = _Owed(arrival, message, queue, until, done)
-        self._publish(id, owed)
+        self._publish(id, owed, soon=False)
 
     def settled(self, id: str, outcome: Outcome) -> None:
         """Learn what became of a publish; on the thread that reads."""
@@ -107,9 +108,9 @@ class Replies:
         if self._owed:
             self._none_owed.wait(timeout)
 
-    def _publish(self, id: str, owed: _Owed) -> None:
+    def _publish(self, id: str, owed: _Owed, *, soon: bool = True) -> None:
         if not self._link.publish(
-            id, owed.message, exchange="", key=owed.queue, mandatory=owed.ours
+            id, owed.message, exchange="", key=owed.queue, mandatory=owed.ours, soon=soon
         ):
             self._lost[id] = owed
             self._forget(id)

@@ -30,6 +30,7 @@ log = logging.getLogger("chatrpc.server")
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _PATIENCE = 60.0  # seconds for a request that names no deadline
+_QUICK = 0.001  # seconds that a method may take for others' replies to wait for it
 
 
 class RpcServer:
@@ -59,6 +60,7 @@ class RpcServer:
         self._settings = Settings.from_env(url=url)
         self._handler = Handler(self.methods, self.name)
         self._threads_wanted = threads
+        self._quick: set[str] = set()  # the methods that were when they ran last
         self._answers: Answers[tuple[Arrival, float]] = Answers()  # with when its asker gives up
         self._link: Link | None = None
 
@@ -90,7 +92,6 @@ class RpcServer:
         if self._link is not None:
             raise RuntimeError("the server serves already")
         name = f"chatrpc-server-{self.service}"
-        self._crew = Crew(self._work, threads=self._threads_wanted, name=name)
         self._agenda = Agenda(f"{name}-agenda")
         link = Link(
             self._settings,
@@ -107,6 +108,7 @@ class RpcServer:
             named_by="message_id",
         )
         self._link = link
+        self._crew = Crew(self._work, rest=link.flush, threads=self._threads_wanted, name=name)
         self._replies = Replies(link, self._agenda, name=self.name)
         self._caution = Caution(link, self._agenda, queue=topology.request_queue(self.service))
         try:
@@ -226,29 +228,39 @@ class RpcServer:
         elif delivery.consumer == self._fast_queue:
             self._answer_fast(link, arrival, request)
         else:
-            self._answer(arrival, request)
+            self._answer(link, arrival, request)
 
     def _answer_fast(self, link: Link, arrival: Arrival, request: Request) -> None:
         """Answer at most once: what comes again has perhaps run, and nothing remembers it."""
         if request.redelivered:
             link.ack(arrival)
             return
-        reply = self._handler.handle(request)
+        reply = self._handled(link, request)
         asked = arrival.delivery.message
         message = Message(
             reply.body, asked.correlation_id, headers=reply.headers(), persistent=False
         )
         link.answer(arrival, message, queue=asked.reply_to)
 
-    def _answer(self, arrival: Arrival, request: Request) -> None:
+    def _answer(self, link: Link, arrival: Arrival, request: Request) -> None:
         about, until = key(arrival.delivery.message), request.deadline.at
         seen, reply = self._answers.begin(about, (arrival, until), request.deadline)
         if seen is Seen.NEW:
-            reply = self._handler.handle(request)
+            reply = self._handled(link, request)
             for waiting, its_until in self._answers.finish(about, reply, time.monotonic()):
                 self._reply(waiting, reply, until=its_until)
         elif reply is not None:
             self._reply(arrival, reply, until=until)
+
+    def _handled(self, link: Link, request: Request) -> Reply:
+        if request.method not in self._quick:  # the replies before its own go now
+            link.flush()
+        reply = self._handler.handle(request)
+        if 0 < reply.took < _QUICK:
+            self._quick.add(request.method)
+        else:
+            self._quick.discard(request.method)
+        return reply
 
     def _reply(
         self,

@@ -20,7 +20,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from amqpstorm.exception import AMQPError
 
@@ -141,6 +141,24 @@ class Transport:
         except NoWorker:
             return False
         return True
+
+    def provide(self, declarations: Sequence[topology.Declaration], *, again: bool) -> set[str]:
+        """See to it that all of this exists, and return the names of what had gone.
+
+        ``again``, after a redial, it is declared only if something is missing: while a
+        cluster's node is away, the others answer questions, and may take no declaration.
+
+        Raises:
+            BrokerRefused: as ``declare``.
+        """
+        gone = set()
+        if again:
+            kept = [what for what in declarations if not isinstance(what, topology.Binding)]
+            gone = {what.name for what in kept if not self.exists(what)}
+        if gone or not again:
+            for what in declarations:
+                self.declare(what)
+        return gone
 
     def _declare_exchange(self, what: topology.Exchange) -> None:
         # A user with few rights may use an exchange that it may not declare.

@@ -95,12 +95,14 @@ class Channel(StormChannel):
         key: str,
         mandatory: bool,
         done: int | None = None,
+        soon: bool = True,
     ) -> bool:
         """Send a message, without waiting; False if this channel is over.
 
         Its outcome comes to ``on_outcome`` under the id; without ``confirm`` only a return
         does. A ``mandatory`` message is returned if it finds no queue; its property
         ``named_by`` must then be the id. ``done`` is the tag of a delivery to acknowledge with it.
+        Not ``soon``: with the next write, or ``flush``.
         """
         number = self._channel_id
         data = frames.publish(number, exchange, key, mandatory) + frames.content(
@@ -115,11 +117,21 @@ class Channel(StormChannel):
                 self._writer.add(data)
                 if done is not None:
                     self.ack(done, soon=False)
+        except BaseException as error:  # Ctrl-C: nobody knows which message has which tag
+            self._fail(error)
+            raise
+        if soon:
+            self.flush()
+        return True
+
+    def flush(self) -> None:
+        """Send what waits for the next write."""
+        try:
             self._writer.flush()
         except BaseException as error:  # Ctrl-C: of others' messages, too, nobody knows what went
             self._fail(error)
-            raise
-        return True
+            if not isinstance(error, Exception):
+                raise
 
     def ack(self, tag: int, *, soon: bool = True) -> None:
         """Tell the broker that a delivery is done with; not ``soon``: with the next write.
@@ -129,13 +141,13 @@ class Channel(StormChannel):
         self._acks.done(tag)
         self._tell()
         if soon:
-            self._writer.flush()
+            self.flush()
 
     def reject(self, tag: int) -> None:
         """Give a delivery up: it goes to the dead letters."""
         self._acks.reject(tag)
         self._tell()
-        self._writer.flush()
+        self.flush()
 
     def cancel_unasked(self, tag: str) -> None:
         """End a consumer without waiting for the broker's word."""

@@ -626,3 +626,37 @@ def test_what_is_done_with_together_is_acknowledged_together(url, node, service,
         return sum(int(row.split()[-1]) for row in rows if service in row)
 
     wait_until(lambda: left() == 0)
+
+
+def test_quick_methods_replies_are_written_together_and_before_a_slow_one_begins(
+    url, service, client
+):
+    """A method that does not let go of the interpreter would hold up whoever writes for others."""
+    unwritten = {"quick": [], "slow": []}
+    server = RpcServer(service, url=url, threads=4)
+
+    def replies():
+        queue = list(server._link._standing.publishing._writer._queue)
+        return sum(isinstance(part, bytes) and b"jsonrpc" in part for part in queue)
+
+    @server.method
+    def quick():
+        unwritten["quick"].append(replies())
+
+    @server.method
+    def slow():
+        unwritten["slow"].append(replies())
+        end = time.monotonic() + 0.004
+        while time.monotonic() < end:
+            pass
+
+    with server:
+        assert client.call("quick") is None
+        for _ in range(30):
+            client._wakes._on_the_way = True  # so that all of them are one write
+            calls = [client.submit(name) for name in (*["quick"] * 5, "slow", "slow")]
+            client._wakes.next()
+            for call in calls:
+                call.result()
+    assert max(unwritten["quick"]) > 0
+    assert unwritten["slow"].count(0) > 30, unwritten  # of 60: some meet one who writes already
