@@ -12,6 +12,7 @@ from typing import TextIO
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from chatrpc import RpcError, RpcServer, broker
+from chatrpc.machine import processes
 from chatrpc.settings import Settings
 from worker import answers
 
@@ -19,6 +20,7 @@ from worker import answers
 def main() -> int:
     """Serve the answers until Ctrl-C or SIGTERM; return the exit status."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # until serve_forever takes over
+    processes.one_heap()
     try:
         service = Settings.from_env().service
         where = ", ".join(map(str, Settings(url=broker.use(say=tell)).addresses))

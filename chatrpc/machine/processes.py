@@ -8,6 +8,7 @@ while both still fit.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
@@ -18,6 +19,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from . import folder
+
+_ARENA_MAX = -8  # as malloc.h has it
 
 _children: list[subprocess.Popen[bytes]] = []
 
@@ -137,6 +140,17 @@ def _parents() -> dict[int, int]:
 def this_process() -> Process:
     """The process that runs this."""
     return Process(os.getpid(), birth(os.getpid()) or "")
+
+
+def one_heap() -> None:
+    """Have all threads that this process will start share one heap, where the C library is GNU's.
+
+    It gives each thread one (mallopt(3), M_ARENA_MAX), which Python's threads do not need: they
+    take turns anyway. What a worker remembers lies scattered in all of them, so that none can be
+    given back: of 16 threads the heaps had 26 MB for nothing after 500,000 calls, one has 2.
+    """
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # another C library
+        ctypes.CDLL(None).mallopt(_ARENA_MAX, 1)
 
 
 def launch(

@@ -6,6 +6,8 @@ import os
 import signal
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,30 @@ def test_it_runs_as_a_module(service: str) -> None:
         worker.wait_for("serves")
         assert chat.call("echo", "ñ") == "ñ"
         assert worker.stop() == 0
+
+
+def test_its_threads_share_one_heap(service: str) -> None:
+    """Else what it remembers keeps sixteen of them from shrinking, and it grows for long."""
+    with consumer(service) as worker, RpcClient(service, timeout=20) as chat:
+        with ThreadPoolExecutor(16) as pool:
+            assert list(pool.map(lambda n: chat.call("echo", "x" * 1000), range(400)))
+        calls = [chat.submit("say", "/slow 0.2") for _ in range(8)]
+        assert all(call.result().startswith("Done") for call in calls)
+        assert _heaps(worker.process.pid) == 0
+
+
+def _heaps(pid: int) -> int:
+    """How many heaps besides the first a process has: each begins at a multiple of its most."""
+    most = 64 * 1024 * 1024
+    spans = [
+        tuple(int(at, 16) for at in line.split()[0].split("-"))
+        for line in Path(f"/proc/{pid}/maps").read_text().splitlines()
+        if len(line.split()) == 5  # of no file
+    ]
+    found = 0
+    for (start, middle), (goes_on, end) in pairwise(spans):
+        found += start % most == 0 and middle == goes_on and end - start == most
+    return found
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
