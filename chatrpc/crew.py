@@ -67,7 +67,7 @@ class Crew(Generic[Job]):
             while self._asleep:
                 self._asleep.pop().release()
         for thread in self._threads:
-            if thread is not threading.current_thread():
+            if thread.is_alive() and thread is not threading.current_thread():
                 thread.join(max(0.0, end - time.monotonic()))
 
     def _wake_one(self) -> None:

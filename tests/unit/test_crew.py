@@ -147,3 +147,15 @@ def test_who_closes_leaves_nothing_of_what_was_done(desk):
             here.crew.put(number)
         here.crew.close(5)
         assert not here.letters
+
+
+def test_it_can_be_closed_while_it_starts():
+    crew = Crew(lambda job: None, threads=3, name="test-crew")
+    first, second, third = crew._threads
+    first.start()
+    crew.close(1)
+    assert not first.is_alive()
+    for late in second, third:
+        late.start()
+        late.join(1)
+        assert not late.is_alive()
