@@ -181,7 +181,7 @@ def _room(url: str | None, *more: str) -> Iterator[tuple[Courtroom, Path]]:
     connect(at).close()
     with tempfile.TemporaryDirectory(prefix="chatrpc-judge-") as folder:
         path = [folder, *(os.path.abspath(place) for place in sys.path), *more]
-        with Courtroom(at, path=path) as room:
+        with Courtroom(at, path=path, folder=folder) as room:
             yield room, Path(folder)
 
 
@@ -231,7 +231,7 @@ def _board(
         putting = [
             beside.submit(
                 put,
-                stack.enter_context(Courtroom(room.url, path=room.path)),
+                stack.enter_context(Courtroom(room.url, path=room.path, folder=room.folder)),
                 promises,
                 stack.enter_context(Ears(url)),
             )

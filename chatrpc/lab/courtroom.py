@@ -16,6 +16,7 @@ import queue
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -43,12 +44,18 @@ class Courtroom:
     Args:
         url: the broker that classes find in CHATRPC_URL.
         path: where they find modules, before Python's own places.
+        folder: for what they, and the promises, keep for a while; None: this process' own. A
+            process that is ended tidies up nothing.
     """
 
-    def __init__(self, url: str, *, path: Sequence[str]) -> None:
-        self.url, self.path = url, path
+    def __init__(self, url: str, *, path: Sequence[str], folder: str | None = None) -> None:
+        self.url, self.path, self.folder = url, path, folder or tempfile.gettempdir()
         kept = {k: v for k, v in os.environ.items() if not k.startswith("CHATRPC_")}
-        self._env = kept | {"CHATRPC_URL": url, "PYTHONPATH": os.pathsep.join(path)}
+        self._env = kept | {
+            "CHATRPC_URL": url,
+            "PYTHONPATH": os.pathsep.join(path),
+            "TMPDIR": self.folder,
+        }
         self._process: subprocess.Popen[str] | None = None
         self._answers: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._next: subprocess.Popen[str] | None = None

@@ -6,6 +6,7 @@ import functools
 import os
 import re
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -93,9 +94,10 @@ class Kills(Hangs):
     """A client that ends its process without a word, and leaves another behind."""
 
     def call(self, method: str, *args: Any) -> Any:
-        """Start a sleeper, note its id, and go."""
+        """Start a sleeper, note its id, keep something for a while, and go."""
         sleeper = os.spawnlp(os.P_NOWAIT, "sleep", "sleep", "60")
-        Path(os.environ["TMPDIR"], "sleeper").write_text(str(sleeper))
+        Path(os.environ["SLEEPER"]).write_text(str(sleeper))
+        tempfile.mkdtemp()
         os._exit(7)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 import sys
+import tempfile
 import textwrap
 import time
 from collections.abc import Iterator
@@ -171,10 +172,13 @@ def test_a_class_that_ends_its_process_leaves_nothing(
     url: str, node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No process that it started, and no queue of its trial."""
+    monkeypatch.setenv("SLEEPER", str(tmp_path / "sleeper"))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     report = judge(Kills, only="C01", url=url)
     assert report.rows[0].reason == "it ended the process that it ran in (exit code 7)"
     assert _gone(int((tmp_path / "sleeper").read_text()))
+    assert [path.name for path in tmp_path.iterdir()] == ["sleeper"]
     queues = node.ctl("list_queues", "name")
     assert "chatrpc.req.judge-" not in queues
     assert "chatrpc.dead.judge-" not in queues
