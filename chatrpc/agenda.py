@@ -67,6 +67,7 @@ class Agenda:
                 act()
             except Exception:  # one entry's failure must not cost the others
                 log.exception("an entry of the agenda failed")
+            del act  # and what it holds: the next may come late
 
     def _next(self) -> Callable[[], None] | None:
         with self._changed:

@@ -1,17 +1,21 @@
-"""One call in flight, the future of its answer, and who is woken next."""
+"""One call in flight, the future of its answer, who is woken next, and what expires when."""
 
 from __future__ import annotations
 
 import collections
+import math
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
+from .agenda import Agenda
 from .deadline import Deadline
 from .errors import RpcError
 from .messages import Reply
+from .pending import PendingCalls
 
 
 class CallFuture(Future[Any]):
@@ -147,3 +151,43 @@ class Wakes:
     def _write(self) -> None:
         self._sent = 0
         self._flush()
+
+
+class Expiry:
+    """Ends the calls that nobody waits for at their deadlines, all that are due at once.
+
+    One entry of the agenda stands for all of them: an entry of its own would keep each call
+    until its deadline, however soon it was answered.
+
+    Args:
+        pending: the calls in flight, of which it looks at those with a future.
+        expire: ends calls. It may take a fifth of a second.
+    """
+
+    def __init__(
+        self, agenda: Agenda, pending: PendingCalls[Call], expire: Callable[..., None]
+    ) -> None:
+        self._agenda, self._pending, self._expire = agenda, pending, expire
+        self._next = math.inf
+
+    def watch(self, at: float) -> None:
+        """Have a call end at ``at``, in seconds of ``time.monotonic``, and 0.05 s later at most."""
+        if at < self._next:
+            self._next = at
+            self._agenda.at(at, self._look)
+
+    def _look(self) -> None:
+        self._next = math.inf  # first: a call that comes from now on is perhaps not seen below
+        now, soonest = time.monotonic(), math.inf
+        due = []
+        for id in self._pending.ids():
+            if (call := self._pending.get(id)) is None or call.future is None:
+                continue
+            if call.deadline.passed(now):
+                due.append(call)
+            else:
+                soonest = min(soonest, call.deadline.at)
+        if due:
+            self._expire(*due)
+        if soonest < math.inf:
+            self.watch(max(soonest, now + 0.05))

@@ -11,7 +11,7 @@ from typing import Any
 
 from . import topology
 from .agenda import Agenda
-from .calls import Call, CallFuture, Wakes
+from .calls import Call, CallFuture, Expiry, Wakes
 from .confirms import Outcome
 from .deadline import Deadline
 from .errors import (
@@ -71,6 +71,7 @@ class RpcClient:
             self._reply_queue = topology.reply_queue(user, own)
             declarations += topology.for_reply(self._reply_queue, replicated=several)
         self._agenda = Agenda(f"chatrpc-client-{self._prefix}-agenda")
+        self._expiry = Expiry(self._agenda, self._pending, self._expire)
         self._link = Link(
             settings,
             self,
@@ -123,7 +124,7 @@ class RpcClient:
         try:
             self._begin(call)
             if not self._awaited(call) and not call.over():
-                self._expire(call.id)
+                self._expire(call)
         except BaseException:  # Ctrl-C, perhaps where this caller was waking another
             self._put_right()
             raise
@@ -157,7 +158,7 @@ class RpcClient:
             raise
         if (turns := self._link.turns) is not None:
             turns.call_back()
-        self._agenda.at(call.deadline.at, lambda: self._expire(call.id))
+        self._expiry.watch(call.deadline.at)
         return future
 
     def consumers(self) -> int:
@@ -258,18 +259,18 @@ class RpcClient:
             for id in self._pending.ids():
                 self._fail(id, BrokerError(str(error)))
 
-    def _expire(self, id: str) -> None:
-        if (call := self._pending.get(id)) is None:
-            return
-        if call.sends:
-            error: RpcError = CallTimeout(f"no answer from {self.service!r} in time{self._why()}")
-        else:
-            error = BrokerError("the broker was away until the deadline")
-        self._fail(id, error)
+    def _expire(self, *calls: Call) -> None:
+        late = calls[0].deadline.at < time.monotonic() - 0.1  # then without the question
+        why = "" if late or not any(call.sends for call in calls) else self._why()
+        for call in calls:
+            error: RpcError = BrokerError("the broker was away until the deadline")
+            if call.sends:
+                error = CallTimeout(f"no answer from {self.service!r} in time{why}")
+            self._fail(call.id, error)
 
     def _why(self) -> str:
         try:
-            return "" if self._look(timeout=0.25) else ": nobody listens"
+            return "" if self._look(timeout=0.2) else ": nobody listens"
         except RpcError:
             return ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import time
 from collections.abc import Callable
 
@@ -56,6 +57,7 @@ class Outbox:
         self._key = service if safe else service + topology.FAST
         self._user, self._reply_queue = user, reply_queue
         self._unsent: dict[str, Call] = {}
+        self._nacked: collections.deque[Call] = collections.deque()
         self._known = False  # whether the service's queue has ever been there
 
     def send(self, call: Call, *, soon: bool = True) -> None:
@@ -96,14 +98,15 @@ class Outbox:
             self._known = True
             if self._several and not call.reminded:
                 call.reminded = True
-                self._agenda.at(time.monotonic() + _SILENCE, lambda: self._remind(call))
+                self._agenda.at(time.monotonic() + _SILENCE, lambda: self._again(call))
         elif outcome is Outcome.LOST:
             call.doubtful = True
             self._unsent[id] = call
         elif outcome is Outcome.RETURNED:
             self._returned(call)
         else:
-            self._agenda.soon(lambda: self._refused(call))
+            self._nacked.append(call)
+            self._agenda.soon(self._ask_why)
 
     def answered(self) -> None:
         """Learn that a reply came: the service has been there."""
@@ -127,24 +130,30 @@ class Outbox:
         else:
             self._fail(call.id, NoWorker(f"nobody serves {self._service!r}"))
 
-    def _refused(self, call: Call) -> None:
+    def _ask_why(self) -> None:
+        # Once for all that were refused meanwhile: while this waits, the agenda does nothing else.
+        if calls := [self._nacked.popleft() for _ in range(len(self._nacked))]:
+            self._refused(*calls)
+
+    def _refused(self, *calls: Call) -> None:
         # A nack alone does not say that the queue is full: an election nacks too.
         try:
-            waiting, _ = self._link.look(topology.request_queue(self._service), timeout=0.5)
+            waiting, _ = self._link.look(topology.request_queue(self._service), timeout=0.4)
         except RpcError:
             waiting = 0
-        if waiting >= self._limit:
-            self._fail(call.id, Busy(f"the queue of {self._service!r} is full"))
-        else:
-            self._link.nacked()
-            self._later(call)
+        for call in calls:
+            if waiting >= self._limit:
+                self._fail(call.id, Busy(f"the queue of {self._service!r} is full"))
+            else:
+                self._link.nacked()
+                self._later(call)
 
-    def _remind(self, call: Call) -> None:
+    def _again(self, call: Call) -> None:
         if self._waits(call):
             self.send(call)
 
     def _later(self, call: Call) -> None:
-        self._agenda.at(time.monotonic() + _AGAIN, lambda: self.send(call))
+        self._agenda.at(time.monotonic() + _AGAIN, lambda: self._again(call))
 
     def _waits(self, call: Call) -> bool:
         return self._pending.get(call.id) is call and not call.over()

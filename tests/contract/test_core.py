@@ -1,10 +1,12 @@
 """Client, server, link and transport on a real broker: what their public face does not show."""
 
+import gc
 import json
 import os
 import socket
 import threading
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import amqpstorm
@@ -13,6 +15,7 @@ import pytest
 from chatrpc import (
     BrokerError,
     BrokerRefused,
+    Busy,
     CallTimeout,
     ClientClosed,
     InvalidParams,
@@ -26,6 +29,7 @@ from chatrpc import (
     transport,
 )
 from chatrpc.lab.wire import Wire
+from chatrpc.link import Link
 from chatrpc.messages import LARGEST
 from chatrpc.settings import Address
 from chatrpc.transport.witness import witness
@@ -660,3 +664,54 @@ def test_quick_methods_replies_are_written_together_and_before_a_slow_one_begins
                 call.result()
     assert max(unwritten["quick"]) > 0
     assert unwritten["slow"].count(0) > 30, unwritten  # of 60: some meet one who writes already
+
+
+class TestManyFutures:
+    """Each ends by its deadline and half a second, however many there are. (C05)"""
+
+    def test_on_a_link_that_is_silent(self, url, service, server):
+        with Wire(url) as wire, RpcClient(service, url=wire.url, timeout=1) as client:
+            assert client.call("echo", 1) == 1
+            wire.stall()
+            start = time.monotonic()
+            calls = [client.submit("echo", number) for number in range(50)]
+            for call in calls:
+                with pytest.raises(CallTimeout):
+                    call.result(5)
+            assert time.monotonic() - start < 1.9
+
+    def test_of_slow_calls(self, client, server, hold):
+        start = time.monotonic()
+        calls = [client.submit("wait", str(number), timeout=1) for number in range(2000)]
+        last = time.monotonic()
+        for call in calls:
+            with pytest.raises(CallTimeout):
+                call.result(8)
+        assert time.monotonic() - last < 2.0, last - start
+        assert not len(client._pending)
+
+    def test_that_a_full_queue_refused(self, url, service, monkeypatch):
+        monkeypatch.setenv("CHATRPC_QUEUE_LIMIT", "10")
+        with RpcServer(service, url=url):
+            pass
+        asked, look = [], Link.look
+        monkeypatch.setattr(Link, "look", lambda *a, **k: asked.append(1) or look(*a, **k))
+        with RpcClient(service, url=url, timeout=2) as client:
+            waiting = [client.submit("echo", timeout=30)]
+            while not any(call.done() for call in waiting):  # a burst would be let in
+                time.sleep(0.02)
+                waiting.append(client.submit("echo", timeout=30))
+            asked.clear()
+            client._agenda.soon(lambda: time.sleep(0.7))  # as if a question took so long
+            calls = [client.submit("echo", number) for number in range(500)]
+            last = time.monotonic()
+            assert all(isinstance(call.exception(5), Busy) for call in calls)
+            assert time.monotonic() - last < 3
+        assert len(asked) < 100, "one question is answer enough for all that were refused by then"
+
+    def test_are_not_kept_until_their_deadline_when_they_are_over(self, server, client):
+        calls = [client.submit("echo", number, timeout=3600) for number in range(200)]
+        assert [call.result() for call in calls] == list(range(200))
+        seen = [weakref.ref(call) for call in calls]
+        del calls
+        assert until(lambda: gc.collect() >= 0 and not any(ref() for ref in seen))

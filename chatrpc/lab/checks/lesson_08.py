@@ -374,12 +374,13 @@ def _client(valve: Any) -> type[RpcClient]:
             outbox: Any = self._outbox
             place, limit = topology.request_queue(service), Settings.from_env().queue_limit
 
-            def refused(call: Call) -> None:
+            def refused(*calls: Call) -> None:
                 waiting, _ = self._link.look(place)
-                if (error := valve.refused(waiting, limit)) is not None:
-                    self._fail(call.id, error)
-                else:
-                    outbox._later(call)
+                for call in calls:
+                    if (error := valve.refused(waiting, limit)) is not None:
+                        self._fail(call.id, error)
+                    else:
+                        outbox._later(call)
 
             outbox._refused = refused
 
