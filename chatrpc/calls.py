@@ -172,9 +172,9 @@ class Expiry:
 
     def watch(self, at: float) -> None:
         """Have a call end at ``at``, in seconds of ``time.monotonic``, and 0.05 s later at most."""
-        if at < self._next:
-            self._next = at
+        if not time.monotonic() < self._next <= at:
             self._agenda.at(at, self._look)
+            self._next = at  # after that, since Ctrl-C may come between; a past one counts for none
 
     def _look(self) -> None:
         self._next = math.inf  # first: a call that comes from now on is perhaps not seen below
@@ -187,7 +187,7 @@ class Expiry:
                 due.append(call)
             else:
                 soonest = min(soonest, call.deadline.at)
-        if due:
-            self._expire(*due)
         if soonest < math.inf:
             self.watch(max(soonest, now + 0.05))
+        if due:
+            self._expire(*due)

@@ -260,7 +260,7 @@ class RpcClient:
                 self._fail(id, BrokerError(str(error)))
 
     def _expire(self, *calls: Call) -> None:
-        late = calls[0].deadline.at < time.monotonic() - 0.1  # then without the question
+        late = calls[0].deadline.at < time.monotonic() - 0.25  # then without the question
         why = "" if late or not any(call.sends for call in calls) else self._why()
         for call in calls:
             error: RpcError = BrokerError("the broker was away until the deadline")

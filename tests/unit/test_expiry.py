@@ -1,5 +1,6 @@
 """Calls that nobody waits for end at their deadlines, all that are due together."""
 
+import sys
 import threading
 import time
 
@@ -102,3 +103,60 @@ def test_many_threads_add_and_all_calls_end(desk):
     for thread in threads:
         thread.join()
     assert within(3, lambda: len(desk.expired) == 800)
+
+
+def test_an_interrupt_while_one_is_added_costs_no_other_its_end(desk):
+    """Ctrl-C, in ``submit``, between any two steps."""
+
+    def interrupted(frame, event, _):
+        nonlocal left
+        if frame.f_code is not Expiry.watch.__code__:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            left -= 1
+            if left == -1:
+                raise KeyboardInterrupt
+        return interrupted
+
+    steps = 0
+    while True:
+        left = steps
+        desk.agenda.at(time.monotonic() + 0.01, lambda: None)
+        try:
+            sys.settrace(interrupted)
+            desk.expiry.watch(time.monotonic() + 0.02)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(None)
+        if left >= 0:
+            break
+        desk.add(f"after {steps}", 0.03)
+        assert within(2, lambda: not len(desk.pending)), steps
+        steps += 1
+    assert steps > 10
+
+
+def test_a_failure_while_some_end_costs_no_other_its_end(desk):
+    ended, failed = desk.expire, []
+
+    def expire(*calls):
+        if not failed:
+            failed.extend(desk.pending.take(call.id) for call in calls)
+            raise ValueError("on purpose")
+        ended(*calls)
+
+    desk.expiry._expire = expire
+    desk.add("first", 0.05)
+    desk.add("second", 0.2)
+    assert within(2, lambda: [id for id, _ in desk.expired] == ["second"])
+
+
+def test_a_look_that_began_before_it_was_noted_counts_for_none(desk):
+    at = time.monotonic()
+    desk.agenda.soon(desk.expiry._look)
+    assert within(2, lambda: not desk.agenda._entries)
+    desk.expiry._next = at  # as by who adds a call that is due at once, and is slow to note it
+    desk.add("late", 0.05)
+    assert within(2, lambda: len(desk.expired) == 1)
