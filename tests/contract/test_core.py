@@ -1,6 +1,8 @@
 """Client, server, link and transport on a real broker: what their public face does not show."""
 
+import collections
 import gc
+import itertools
 import json
 import os
 import socket
@@ -633,23 +635,25 @@ def test_what_is_done_with_together_is_acknowledged_together(url, node, service,
 
 
 def test_quick_methods_replies_are_written_together_and_before_a_slow_one_begins(
-    url, service, client
+    url, service, client, monkeypatch
 ):
     """A method that does not let go of the interpreter would hold up whoever writes for others."""
-    unwritten = {"quick": [], "slow": []}
-    server = RpcServer(service, url=url, threads=4)
+    done = collections.defaultdict(list)  # by thread
 
-    def replies():
-        queue = list(server._link._standing.publishing._writer._queue)
-        return sum(isinstance(part, bytes) and b"jsonrpc" in part for part in queue)
+    def note(what):
+        done[threading.current_thread().name].append(what)
+
+    flush = Link.flush
+    monkeypatch.setattr(Link, "flush", lambda link: (note("flush"), flush(link))[1])
+    server = RpcServer(service, url=url, threads=4)
 
     @server.method
     def quick():
-        unwritten["quick"].append(replies())
+        note("quick")
 
     @server.method
     def slow():
-        unwritten["slow"].append(replies())
+        note("slow")
         end = time.monotonic() + 0.004
         while time.monotonic() < end:
             pass
@@ -662,8 +666,9 @@ def test_quick_methods_replies_are_written_together_and_before_a_slow_one_begins
             client._wakes.next()
             for call in calls:
                 call.result()
-    assert max(unwritten["quick"]) > 0
-    assert unwritten["slow"].count(0) > 30, unwritten  # of 60: some meet one who writes already
+    pairs = collections.Counter(pair for name in done for pair in itertools.pairwise(done[name]))
+    assert pairs["quick", "quick"] > 0
+    assert pairs["flush", "slow"] == 60
 
 
 class TestManyFutures:
