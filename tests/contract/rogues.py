@@ -122,6 +122,14 @@ class Talks(RpcClient):
         return super().call(method, *args, **params)
 
 
+class Deaf(RpcClient):
+    """Calls a method that nobody asked for."""
+
+    def call(self, method: str, /, *args: object, **params: object) -> object:
+        """Call it."""
+        return super().call("nobody_knows_this", *args, **params)
+
+
 class Raises:
     """A client that cannot be made."""
 
