@@ -171,7 +171,7 @@ class Expiry:
         self._next = math.inf
 
     def watch(self, at: float) -> None:
-        """Have a call end at ``at``, in seconds of ``time.monotonic``, and 0.05 s later at most."""
+        """Have a call end soon after ``at``, in seconds of ``time.monotonic``."""
         if not time.monotonic() < self._next <= at:
             self._agenda.at(at, self._look)
             self._next = at  # after that, since Ctrl-C may come between; a past one counts for none

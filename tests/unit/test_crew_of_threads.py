@@ -6,6 +6,7 @@ import time
 import pytest
 
 from chatrpc.crew import Crew
+from tests.waiting import within
 
 
 class Desk:
@@ -13,7 +14,6 @@ class Desk:
 
     def __init__(self, threads):
         self.letters, self.posted, self.walks = [], [], 0
-        self.go_on = threading.Event()
         self.crew = Crew(self.work, rest=self.post, threads=threads, name="test-crew")
         self.crew.start()
 
@@ -45,14 +45,6 @@ def desk():
     yield make
     for desk in desks:
         desk.crew.close(1)
-
-
-def within(seconds, true):
-    """Return whether something becomes true in time."""
-    end = time.monotonic() + seconds
-    while not (found := true()) and time.monotonic() < end:
-        time.sleep(0.002)
-    return found
 
 
 def test_what_quick_jobs_leave_is_done_together(desk):

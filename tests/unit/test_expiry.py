@@ -10,6 +10,7 @@ from chatrpc.agenda import Agenda
 from chatrpc.calls import Call, CallFuture, Expiry
 from chatrpc.deadline import Deadline
 from chatrpc.pending import PendingCalls
+from tests.waiting import within
 
 
 class Desk:
@@ -43,14 +44,6 @@ def desk():
     desk = Desk()
     yield desk
     desk.agenda.close()
-
-
-def within(seconds, true):
-    """Return whether something becomes true in time."""
-    end = time.monotonic() + seconds
-    while not (found := true()) and time.monotonic() < end:
-        time.sleep(0.005)
-    return found
 
 
 def test_each_ends_at_its_own_deadline_whatever_came_first(desk):
