@@ -401,7 +401,7 @@ def load(room: Courtroom, folder: Path, path: Path, names: Sequence[str]) -> Pai
     module = "judged_" + re.sub(r"\W", "_", path.stem)
     (folder / f"{module}.py").write_bytes(path.read_bytes())
     try:
-        told = room.ask({"do": "classes", "module": module, "seconds": LOADING}, LOADING)
+        told = room.ask({"do": "classes", "module": module}, LOADING)
     except Ended as end:
         raise LabProblem(f"{path.name} cannot be judged: {end}.") from None
     if "problem" in told:

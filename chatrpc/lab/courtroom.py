@@ -28,6 +28,7 @@ START = 30.0  # seconds that its start may take on a busy machine
 SILENCE = 4.0  # seconds without a sign of life after which it is ended
 SHORT = 1.0  # such seconds for a class that has hung before
 LIFE = "."  # the line that is a sign of life
+LONGER = 5.0  # seconds after its time a job ends the process by itself, if nobody is left to do it
 
 
 class Ended(Exception):
@@ -72,7 +73,7 @@ class Courtroom:
         """
         if self._process is None:
             self._start()
-        self._send(json.dumps(job))
+        self._send(json.dumps({**job, "over": seconds + LONGER}))
         if hung and self._next is None:
             self._next = self._spawned()
         try:

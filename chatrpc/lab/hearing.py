@@ -24,10 +24,6 @@ from .problem import LabProblem
 from .promises import PROMISES
 from .trial import FULL, LITTLE, Broken, Hung, NotJudged, Spare, Trial, told, within
 
-LONGER = 5.0
-"""Seconds after which a job ends the process, even if a class holds Python's own lock."""
-
-
 BEAT = 0.2
 """Seconds between two signs of life."""
 
@@ -132,7 +128,7 @@ def main() -> None:
     threading.Thread(target=_live, args=(results,), name="hearing", daemon=True).start()
     while True:
         job = jobs.get()
-        faulthandler.dump_traceback_later(job["seconds"] + LONGER, exit=True, file=null)
+        faulthandler.dump_traceback_later(job["over"], exit=True, file=null)
         answer = hear(job)
         faulthandler.cancel_dump_traceback_later()
         _say(results, json.dumps(answer))

@@ -19,7 +19,7 @@ import pytest
 
 from chatrpc import RpcClient
 from chatrpc.broker import Node
-from chatrpc.lab import contract
+from chatrpc.lab import contract, courtroom
 from chatrpc.lab.contract import Report, Result, Row, judge, main
 from chatrpc.lab.problem import LabProblem
 from chatrpc.lab.promises import PROMISES
@@ -426,6 +426,24 @@ def test_a_file_that_cannot_be_judged(
     assert says in said.err
     assert said.err.count("\n") == 1
     assert said.out == ""
+
+
+@pytest.mark.parametrize(
+    ("longer", "end"),
+    [(5.0, "it stood still for 2 s and could not be interrupted"), (-1.0, "it ended the process")],
+)
+def test_a_job_ends_by_itself_only_after_its_judge_would_have_ended_it(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, longer: float, end: str
+) -> None:
+    """A judge who lives has the word; without one, even Python's own lock keeps nothing alive."""
+    monkeypatch.setattr(courtroom, "LONGER", longer)
+    (tmp_path / "stubborn.py").write_text("import re\nre.match('(a+)+$', 'a' * 60 + 'b')\n")
+    root = str(Path(contract.__file__).parents[2])
+    with (
+        courtroom.Courtroom(url, path=[str(tmp_path), root]) as room,
+        pytest.raises(courtroom.Ended, match=end),
+    ):
+        room.ask({"do": "classes", "module": "stubborn"}, 2.0)
 
 
 def test_a_result_that_cannot_be_written_is_said_first(
