@@ -21,6 +21,7 @@ from chatrpc import RpcClient
 from chatrpc.broker import Node
 from chatrpc.lab import contract, courtroom
 from chatrpc.lab.contract import Report, Result, Row, judge, main
+from chatrpc.lab.jobs import ROOT
 from chatrpc.lab.problem import LabProblem
 from chatrpc.lab.promises import PROMISES
 from chatrpc.lab.spare import SpareBroker
@@ -430,7 +431,10 @@ def test_a_file_that_cannot_be_judged(
 
 @pytest.mark.parametrize(
     ("longer", "end"),
-    [(5.0, "it stood still for 2 s and could not be interrupted"), (-1.0, "it ended the process")],
+    [
+        (courtroom.LONGER, "it stood still for 2 s and could not be interrupted"),
+        (-1.0, "it ended the process"),
+    ],
 )
 def test_a_job_ends_by_itself_only_after_its_judge_would_have_ended_it(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, longer: float, end: str
@@ -438,9 +442,8 @@ def test_a_job_ends_by_itself_only_after_its_judge_would_have_ended_it(
     """A judge who lives has the word; without one, even Python's own lock keeps nothing alive."""
     monkeypatch.setattr(courtroom, "LONGER", longer)
     (tmp_path / "stubborn.py").write_text("import re\nre.match('(a+)+$', 'a' * 60 + 'b')\n")
-    root = str(Path(contract.__file__).parents[2])
     with (
-        courtroom.Courtroom(url, path=[str(tmp_path), root]) as room,
+        courtroom.Courtroom(url, path=[str(tmp_path), str(ROOT)]) as room,
         pytest.raises(courtroom.Ended, match=end),
     ):
         room.ask({"do": "classes", "module": "stubborn"}, 2.0)
