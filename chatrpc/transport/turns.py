@@ -18,6 +18,7 @@ from amqpstorm.exception import AMQPConnectionError
 from amqpstorm.io import IO, BasePoller
 
 _AWAY = 0.05  # seconds that the inbound thread stands back after the last caller who read
+_LED = 5  # times as long, as it looks again while one reads: looks add up where calls are slow
 
 
 class Turns(BasePoller):
@@ -51,13 +52,17 @@ class Turns(BasePoller):
             self._turn.release()
             self._away = True
             if self._wish is wish:  # else somebody came too early for the turn, and waits for us
-                while self._wish is not None:
-                    self._wish = None
-                    self._back.wait(_AWAY)
-                    self._back.clear()
+                self._stand_back()
             self._away = False
             self._turn.acquire()
         return self._io._running.is_set()
+
+    def _stand_back(self) -> None:
+        while self._wish is not None or self._leading:
+            self._wish = None
+            if self._back.wait(_AWAY * _LED if self._leading else _AWAY):
+                break
+        self._back.clear()
 
     def call_back(self) -> None:
         """Have the inbound thread read: somebody waits who does not."""

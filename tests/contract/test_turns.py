@@ -356,6 +356,26 @@ def test_the_turn_goes_on_when_the_reader_leaves_first(
         assert time.monotonic() - start < LONG / 4
 
 
+def test_slow_calls_one_after_the_other_are_read_by_their_caller(
+    url, service, worker, safe, alone, reads, monkeypatch
+):
+    monkeypatch.setattr(turns, "_AWAY", 0.2)
+    with RpcClient(service, url=url, safe=safe) as client:
+        stood_back(client, alone)
+        led = 0
+        for _ in range(6):
+            reads.clear()
+            assert alone(client.call, "slow", 0.5) == 0.5
+            led += bool(reads)
+        assert led >= 4  # all, unless the machine is busy between two of them
+
+
+def test_after_a_slow_call_the_inbound_thread_is_back_soon(url, service, worker, safe, alone):
+    with RpcClient(service, url=url, safe=safe) as client, ThreadPoolExecutor(1) as pool:
+        assert led(client, alone, pool, 0.7).result(5) == 0.7
+        assert within(0.5, lambda: not client._link.turns._away)
+
+
 def test_closing_ends_the_call_of_who_reads_at_once(url, service, worker, safe, alone):
     with Wire(url) as wire, ThreadPoolExecutor(1) as pool:
         client = RpcClient(service, url=wire.url, safe=safe)
