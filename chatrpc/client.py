@@ -69,7 +69,8 @@ class RpcClient:
         if safe:
             own = f"{socket.gethostname()[:40]}-{self._prefix}"
             self._reply_queue = topology.reply_queue(user, own)
-            declarations += topology.for_reply(self._reply_queue, replicated=several)
+            # First, since the broker makes it while it is asked for the rest.
+            declarations[:0] = topology.for_reply(self._reply_queue, replicated=several)
         self._agenda = Agenda(f"chatrpc-client-{self._prefix}-agenda")
         self._expiry = Expiry(self._agenda, self._pending, self._expire)
         self._link = Link(

@@ -265,11 +265,11 @@ class Link:
         try:
             transport.open()
             again = self._generation > 0
-            missing = transport.provide(self._declarations, again=again)
+            reading = transport.channel()
+            missing = transport.provide(reading, self._declarations, again=again)
             self._emptied |= again and self._queues[0] in missing | {topology.DIRECT_REPLY}
-            publishing = transport.channel()
             direct = topology.DIRECT_REPLY in self._queues  # only on the channel that publishes
-            reading = publishing if direct else transport.channel()
+            publishing = reading if direct else transport.channel()
             if self._safe:
                 publishing.confirm()
             standing = _Standing(transport, reading, publishing, ended, self._wary)

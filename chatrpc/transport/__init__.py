@@ -42,6 +42,8 @@ logging.getLogger("amqpstorm").setLevel(logging.CRITICAL)  # it logs a traceback
 PROVEN_ON = "3.1.4"
 """The version of AMQPStorm whose inside this package knows."""
 
+_DECLARED = 10.0  # seconds in which a broker has declared all of a link's
+
 
 class Transport:
     """One connection to the broker, and what can be asked over it.
@@ -111,9 +113,11 @@ class Transport:
         return str(self._connection.server_properties.get("version", ""))
 
     def channel(self) -> Channel:
-        """Open a channel."""
+        """Open a channel, or hand over the one that got an answer to all that it asked."""
+        with self._ask_lock:
+            channel, self._asking = self._asking, None
         with translated(self.address):
-            return self._connection.channel()
+            return channel or self._connection.channel()
 
     def declare(self, what: topology.Declaration) -> None:
         """Make sure that an exchange, a queue or a binding exists.
@@ -142,11 +146,15 @@ class Transport:
             return False
         return True
 
-    def provide(self, declarations: Sequence[topology.Declaration], *, again: bool) -> set[str]:
+    def provide(
+        self, channel: Channel, declarations: Sequence[topology.Declaration], *, again: bool
+    ) -> set[str]:
         """See to it that all of this exists, and return the names of what had gone.
 
         ``again``, after a redial, it is declared only if something is missing: while a
         cluster's node is away, the others answer questions, and may take no declaration.
+        Queues and bindings are declared on the channel, which does not wait for the broker:
+        its next question, like ``consume``, does, and raises what is refused.
 
         Raises:
             BrokerRefused: as ``declare``.
@@ -156,8 +164,12 @@ class Transport:
             kept = [what for what in declarations if not isinstance(what, topology.Binding)]
             gone = {what.name for what in kept if not self.exists(what)}
         if gone or not again:
+            channel.patience(_DECLARED)
             for what in declarations:
-                self.declare(what)
+                if isinstance(what, topology.Exchange):
+                    self._declare_exchange(what)
+                else:
+                    channel.declare_unasked(what)
         return gone
 
     def _declare_exchange(self, what: topology.Exchange) -> None:

@@ -12,7 +12,7 @@ from amqpstorm.rpc import Rpc
 from pamqp import commands
 from pamqp import frame as pamqp_frames
 
-from .. import frames
+from .. import frames, topology
 from ..acks import Acks
 from ..confirms import Confirms, Outcome
 from ..errors import BrokerError
@@ -82,9 +82,35 @@ class Channel(StormChannel):
         self._answers._timeout = seconds
 
     def confirm(self) -> None:
-        """Ask the broker to confirm every publish from now on."""
-        self.rpc_request(commands.Confirm.Select())
+        """Have the broker confirm every publish from now on."""
+        self.write_frame(commands.Confirm.Select(nowait=True))
         self._confirms = Confirms()
+
+    def declare_unasked(self, what: topology.Queue | topology.Binding) -> None:
+        """Declare a queue or a binding without waiting for the broker's word."""
+        arguments: Any = dict(what.arguments)
+        if isinstance(what, topology.Queue):
+            declare = commands.Queue.Declare(
+                queue=what.name, durable=True, nowait=True, arguments=arguments
+            )
+            self.write_frame(declare)
+        else:
+            bind = commands.Queue.Bind(
+                queue=what.queue,
+                exchange=what.exchange,
+                routing_key=what.key,
+                nowait=True,
+                arguments=arguments,
+            )
+            self.write_frame(bind)
+
+    def check_for_errors(self) -> None:
+        """Raise the channel's own error, if it has one, or else the connection's.
+
+        Not in AMQPStorm's order: a link that hears of the first ends the connection for it.
+        """
+        self.check_for_exceptions()
+        super().check_for_errors()
 
     def publish(
         self,

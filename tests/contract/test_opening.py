@@ -1,0 +1,93 @@
+"""A link opens with few questions, and what the broker refuses is told all the same."""
+
+import amqpstorm
+import pytest
+
+from chatrpc import BrokerRefused, NoWorker, RpcClient, RpcServer, topology
+from chatrpc.settings import Settings
+from chatrpc.transport import Transport
+from tests.waiting import within
+
+
+def dialled(url):
+    """Return a transport that stands."""
+    transport = Transport(Settings.from_env(url=url).addresses[0], lost=lambda error: None)
+    transport.open()
+    return transport
+
+
+@pytest.fixture
+def foreign(url, service):
+    """Make the service's queue as somebody else would, and delete it afterwards."""
+    name = topology.request_queue(service)
+    with amqpstorm.UriConnection(url) as connection:
+        channel = connection.channel()
+        channel.queue.declare(name, durable=True)
+        yield name
+        channel.queue.delete(name)
+
+
+def test_a_queue_made_with_other_arguments_is_told(url, service, foreign):
+    with pytest.raises(BrokerRefused, match=foreign) as refused:
+        RpcServer(service, url=url).start()
+    assert "delete it, or use another" in refused.value.advice
+
+
+def test_of_a_connection_that_was_ended_for_a_channel_the_channels_error_is_told(
+    url, service, foreign
+):
+    transport = dialled(url)
+    channel = transport.channel()
+    channel.on_end = lambda error: transport.abort()  # as a link does
+    transport.provide(channel, [topology.Queue(foreign, {"x-max-length": 1})], again=False)
+    assert within(5, lambda: transport._connection.exceptions)
+    with pytest.raises(BrokerRefused, match=foreign):
+        transport.consume(channel, foreign, prefetch=0, no_ack=True)
+
+
+def test_what_is_declared_unasked_is_there_for_the_next_question(url, service):
+    transport = dialled(url)
+    try:
+        channel = transport.channel()
+        name = topology.reply_queue("guest", service)
+        transport.provide(channel, topology.for_reply(name, replicated=False), again=False)
+        transport.consume(channel, name, prefetch=0, no_ack=True)
+        assert transport.look(name) == (0, 1)
+        transport.delete(name)
+    finally:
+        transport.close()
+
+
+def test_a_channel_that_got_its_answers_is_handed_over_and_one_that_broke_is_not(url, service):
+    transport = dialled(url)
+    try:
+        assert transport.exists(topology.for_client()[0]) in (True, False)
+        transport.declare(topology.for_client()[0])
+        asked = transport._asking
+        assert asked is not None
+        assert transport.channel() is asked
+        with pytest.raises(NoWorker):
+            transport.look(service)  # on a channel of its own, which ends with that
+        assert asked.is_open
+        fresh = transport.channel()
+        assert fresh is not asked
+        assert fresh.is_open
+        assert transport.channel() not in (asked, fresh)
+    finally:
+        transport.close()
+
+
+@pytest.mark.parametrize("safe", [True, False], ids=["safe", "fast"])
+def test_a_client_has_two_channels_however_much_it_calls(url, service, node, safe):
+    server = RpcServer(service, url=url)
+    server.method("echo")(lambda value: value)
+    with server, RpcClient(service, url=url, safe=safe) as client:
+        port = client._link._standing.transport._connection.socket.getsockname()[1]
+        for number in range(20):
+            assert client.call("echo", number) == number
+
+        def channels():
+            said = node.ctl("list_connections", "peer_port", "channels", "--quiet")
+            return [line.split()[1] for line in said.splitlines() if line.startswith(f"{port}\t")]
+
+        assert within(10, lambda: channels() == ["2"]), channels()
