@@ -4,7 +4,8 @@ The only package that knows AMQPStorm, and the only one that relies on its insid
 on the version that ``PROVEN_ON`` names. It changes six things:
 
 1. Frames are put together by the thread that reads and handed over at once; AMQPStorm's own
-   consumers look for them every 10 ms, and its synchronous calls for their answers.
+   consumers look for them every 10 ms, its synchronous calls for their answers, and its dial
+   for the end of the greetings.
 2. A dead socket is noticed when the operating system says so. ``Connection.open`` gives
    the inbound thread one list of errors and looks into another; here it is one list, and
    it calls us.

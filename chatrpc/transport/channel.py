@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from ..confirms import Confirms, Outcome
 from ..errors import BrokerError
 from ..frames import Delivery
 from ..messages import LARGEST, Message
+from .news import News
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -30,7 +30,7 @@ class _EventRpc(Rpc):
 
     def __init__(self, adapter: Any, timeout: float) -> None:
         super().__init__(adapter, timeout)
-        self.news = threading.Event()
+        self.news = News()
 
     def on_frame(self, frame_in: Any) -> bool:
         taken = super().on_frame(frame_in)
@@ -40,16 +40,10 @@ class _EventRpc(Rpc):
 
     def _wait_for_request(self, uuid: str, connection_adapter: Any = None) -> None:
         adapter = connection_adapter or self._default_connection_adapter
-        end = time.monotonic() + self._timeout
-        while True:
-            self.news.clear()
-            if self._response[uuid]:
-                return
-            adapter.check_for_errors()
-            left = end - time.monotonic()
-            if left <= 0:
-                self._raise_rpc_timeout_error(uuid)
-            self.news.wait(min(left, 0.25))
+        if not self.news.until(
+            lambda: self._response[uuid], self._timeout, adapter.check_for_errors
+        ):
+            self._raise_rpc_timeout_error(uuid)
 
 
 class Channel(StormChannel):

@@ -18,6 +18,7 @@ from ..errors import BrokerError
 from ..settings import Address
 from ..writer import Writer
 from .channel import Channel
+from .news import News
 from .turns import Turns
 
 _KINDS = (1, 2, 3, 8)
@@ -70,6 +71,7 @@ class Connection(StormConnection):
         self._lost, self._read = lost, read
         self.reached = False
         self.turns: Turns | None = None
+        self._news = News()
         self.writer = Writer(lambda data: self._io.write_to_socket(data))
         super().__init__(
             address.host,
@@ -101,7 +103,21 @@ class Connection(StormConnection):
                 self._io.poller = self.turns = Turns(self._io, alarm)
         super()._send_handshake()
 
+    def set_state(self, state: int) -> None:
+        """Note a state, and tell who waits for it."""
+        super().set_state(state)
+        self._news.set()
+
+    def _wait_for_connection_state(
+        self, state: int = StormConnection.OPEN, rpc_timeout: float = 30
+    ) -> None:
+        if not self._news.until(
+            lambda: self.current_state == state, rpc_timeout, self.check_for_errors
+        ):
+            raise AMQPConnectionError("connection timed out")
+
     def _ring(self, error: Exception) -> None:
+        self._news.set()
         self.abort()
         self._lost(error)
 

@@ -1,11 +1,15 @@
 """A link opens with few questions, and what the broker refuses is told all the same."""
 
+import threading
+import time
+
 import amqpstorm
 import pytest
 
 from chatrpc import BrokerRefused, NoWorker, RpcClient, RpcServer, topology
 from chatrpc.settings import Settings
-from chatrpc.transport import Transport
+from chatrpc.transport import Transport, news
+from chatrpc.transport.news import News
 from tests.waiting import within
 
 
@@ -91,3 +95,40 @@ def test_a_client_has_two_channels_however_much_it_calls(url, service, node, saf
             return [line.split()[1] for line in said.splitlines() if line.startswith(f"{port}\t")]
 
         assert within(10, lambda: channels() == ["2"]), channels()
+
+
+def test_nobody_sleeps_while_a_link_opens_and_closes(url, service, monkeypatch):
+    slept, sleep = [], time.sleep
+
+    def noted(seconds):
+        slept.append((threading.current_thread().name, seconds))
+        sleep(seconds)
+
+    monkeypatch.setattr(time, "sleep", noted)
+    with RpcServer(service, url=url):
+        pass
+    RpcClient(service, url=url).close()
+    RpcClient(service, url=url, safe=False).close()
+    assert not [who for who, _ in slept if who.startswith(("Main", "chatrpc", "amqpstorm"))]
+
+
+def test_a_dial_ends_with_the_news_and_not_with_a_look(url):
+    took = []
+    for _ in range(10):
+        start = time.monotonic()
+        dialled(url).close()
+        took.append(time.monotonic() - start)
+    assert min(took) < news._AT_LEAST * 0.8
+
+
+def test_news_end_a_wait_at_once_and_its_bound_ends_it_without():
+    some, there = News(), threading.Event()
+    timer = threading.Timer(0.3, lambda: (there.set(), some.set()))
+    timer.start()
+    start = time.monotonic()
+    assert some.until(there.is_set, 20, lambda: None)
+    assert 0.2 < time.monotonic() - start < 5
+    assert not some.until(lambda: False, 0.1, lambda: None)
+    with pytest.raises(ZeroDivisionError):
+        some.until(lambda: False, 20, lambda: 1 // 0)
+    assert some.until(lambda: True, 0, lambda: 1 // 0)
