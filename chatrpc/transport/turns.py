@@ -18,7 +18,7 @@ from amqpstorm.exception import AMQPConnectionError
 from amqpstorm.io import IO, BasePoller
 
 _AWAY = 0.05  # seconds that the inbound thread stands back after the last caller who read
-_LED = 5  # times as long, as it looks again while one reads: looks add up where calls are slow
+_LED = 5  # times as long while one reads: in slow calls the looks for the next would add up
 
 
 class Turns(BasePoller):
