@@ -170,7 +170,8 @@ class Transport:
                 if isinstance(what, topology.Exchange):
                     self._declare_exchange(what)
                 else:
-                    channel.declare_unasked(what)
+                    with translated(self.address):  # perhaps of the refusal of one before
+                        channel.declare_unasked(what)
         return gone
 
     def _declare_exchange(self, what: topology.Exchange) -> None:

@@ -49,6 +49,18 @@ def test_of_a_connection_that_was_ended_for_a_channel_the_channels_error_is_told
         transport.consume(channel, foreign, prefetch=0, no_ack=True)
 
 
+def test_a_refusal_that_comes_between_two_declarations_is_one(url, service, foreign):
+    transport = dialled(url)
+    try:
+        channel, refused = transport.channel(), [topology.Queue(foreign, {"x-max-length": 1})]
+        transport.provide(channel, refused, again=False)
+        assert within(5, lambda: channel.exceptions)
+        with pytest.raises(BrokerRefused, match=foreign):
+            transport.provide(channel, refused, again=False)
+    finally:
+        transport.close()
+
+
 def test_what_is_declared_unasked_is_there_for_the_next_question(url, service):
     transport = dialled(url)
     try:
