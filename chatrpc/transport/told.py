@@ -29,7 +29,8 @@ def told(address: Address, error: Exception) -> RpcError:
     if isinstance(error, RpcError):
         return error
     code = getattr(error, "error_code", None)
-    text = re.sub(r"\s*\(_ssl\.c:\d+\)", "", str(error))
+    # Where OpenSSL noticed it, and on which channel, which is not the same each time.
+    text = re.sub(r"\s*\(_ssl\.c:\d+\)|^Channel \d+ was closed by remote server: ", "", str(error))
     if code == 404 and isinstance(error, AMQPChannelError):
         return NoWorker(f"the broker has no such queue or exchange: {text}")
     if code == 403 and "ACCESS_REFUSED - Login" in text:
