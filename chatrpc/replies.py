@@ -15,7 +15,7 @@ from .link import Arrival, Link
 from .messages import Message
 
 _AGAIN = 0.05  # seconds before a refused reply is sent again
-_COMES_BACK = 2.0  # seconds that a client's own queue may be missing
+_MADE_AGAIN = 1.5  # seconds that a client has to make its queue again, if it is gone
 
 
 @dataclass(slots=True)
@@ -122,7 +122,7 @@ class Replies:
         # its replies must not hold up the others' for long.
         if len(self._missing) > 1000:
             self._missing.clear()
-        return now - self._missing.setdefault(queue, now) < _COMES_BACK
+        return now - self._missing.setdefault(queue, now) < _MADE_AGAIN
 
     def _forget(self, id: str) -> None:
         self._owed.pop(id, None)
