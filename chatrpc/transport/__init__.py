@@ -130,10 +130,7 @@ class Transport:
             self._declare_exchange(what)
             return
         with self._question() as channel:
-            if isinstance(what, topology.Queue):
-                channel.queue.declare(what.name, durable=True, arguments=dict(what.arguments))
-            else:
-                channel.queue.bind(what.queue, what.exchange, what.key, dict(what.arguments))
+            channel.declare(what, wait=True)
 
     def exists(self, what: topology.Exchange | topology.Queue) -> bool:
         """Whether the broker has an exchange or a queue; a question, which changes nothing."""
@@ -171,7 +168,7 @@ class Transport:
                     self._declare_exchange(what)
                 else:
                     with translated(self.address):  # perhaps of the refusal of one before
-                        channel.declare_unasked(what)
+                        channel.declare(what, wait=False)
         return gone
 
     def _declare_exchange(self, what: topology.Exchange) -> None:

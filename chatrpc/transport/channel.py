@@ -80,23 +80,18 @@ class Channel(StormChannel):
         self.write_frame(commands.Confirm.Select(nowait=True))
         self._confirms = Confirms()
 
-    def declare_unasked(self, what: topology.Queue | topology.Binding) -> None:
-        """Declare a queue or a binding without waiting for the broker's word."""
+    def declare(self, what: topology.Queue | topology.Binding, *, wait: bool) -> None:
+        """Declare a queue or a binding, and ``wait`` for the broker's word, or do not."""
         arguments: Any = dict(what.arguments)
+        frame: Any
         if isinstance(what, topology.Queue):
-            declare = commands.Queue.Declare(
-                queue=what.name, durable=True, nowait=True, arguments=arguments
-            )
-            self.write_frame(declare)
+            frame = commands.Queue.Declare(queue=what.name, durable=True, arguments=arguments)
         else:
-            bind = commands.Queue.Bind(
-                queue=what.queue,
-                exchange=what.exchange,
-                routing_key=what.key,
-                nowait=True,
-                arguments=arguments,
+            frame = commands.Queue.Bind(
+                queue=what.queue, exchange=what.exchange, routing_key=what.key, arguments=arguments
             )
-            self.write_frame(bind)
+        frame.nowait = not wait
+        (self.rpc_request if wait else self.write_frame)(frame)
 
     def check_for_errors(self) -> None:
         """Raise the channel's own error, if it has one, or else the connection's.

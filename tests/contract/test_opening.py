@@ -1,5 +1,6 @@
 """A link opens with few questions, and what the broker refuses is told all the same."""
 
+import contextlib
 import threading
 import time
 
@@ -10,14 +11,19 @@ from chatrpc import BrokerRefused, NoWorker, RpcClient, RpcServer, topology
 from chatrpc.settings import Settings
 from chatrpc.transport import Transport, news
 from chatrpc.transport.news import News
+from chatrpc.transport.witness import port_of
 from tests.waiting import within
 
 
+@contextlib.contextmanager
 def dialled(url):
-    """Return a transport that stands."""
+    """Have a transport that stands."""
     transport = Transport(Settings.from_env(url=url).addresses[0], lost=lambda error: None)
     transport.open()
-    return transport
+    try:
+        yield transport
+    finally:
+        transport.close()
 
 
 @pytest.fixture
@@ -41,45 +47,38 @@ def test_a_queue_made_with_other_arguments_is_told(url, service, foreign):
 def test_of_a_connection_that_was_ended_for_a_channel_the_channels_error_is_told(
     url, service, foreign
 ):
-    transport = dialled(url)
-    channel = transport.channel()
-    channel.on_end = lambda error: transport.abort()  # as a link does
-    transport.provide(channel, [topology.Queue(foreign, {"x-max-length": 1})], again=False)
-    assert within(5, lambda: transport._connection.exceptions)
-    with pytest.raises(BrokerRefused, match=foreign):
-        transport.consume(channel, foreign, prefetch=0, no_ack=True)
+    with dialled(url) as transport:
+        channel = transport.channel()
+        channel.on_end = lambda error: transport.abort()  # as a link does
+        transport.provide(channel, [topology.Queue(foreign, {"x-max-length": 1})], again=False)
+        assert within(5, lambda: transport._connection.exceptions)
+        with pytest.raises(BrokerRefused, match=foreign):
+            transport.consume(channel, foreign, prefetch=0, no_ack=True)
 
 
 def test_a_refusal_that_comes_between_two_declarations_is_one(url, service, foreign):
-    transport = dialled(url)
-    try:
+    with dialled(url) as transport:
         channel, refused = transport.channel(), [topology.Queue(foreign, {"x-max-length": 1})]
         transport.provide(channel, refused, again=False)
         assert within(5, lambda: channel.exceptions)
         with pytest.raises(BrokerRefused, match=foreign):
             transport.provide(channel, refused, again=False)
-    finally:
-        transport.close()
 
 
 def test_what_is_declared_unasked_is_there_for_the_next_question(url, service):
-    transport = dialled(url)
-    try:
+    with dialled(url) as transport:
         channel = transport.channel()
         name = topology.reply_queue("guest", service)
         transport.provide(channel, topology.for_reply(name, replicated=False), again=False)
         transport.consume(channel, name, prefetch=0, no_ack=True)
         assert transport.look(name) == (0, 1)
         transport.delete(name)
-    finally:
-        transport.close()
 
 
 def test_a_channel_that_got_its_answers_is_handed_over_and_one_that_broke_is_not(url, service):
-    transport = dialled(url)
-    try:
-        assert transport.exists(topology.for_client()[0]) in (True, False)
+    with dialled(url) as transport:
         transport.declare(topology.for_client()[0])
+        assert transport.exists(topology.for_client()[0])
         asked = transport._asking
         assert asked is not None
         assert transport.channel() is asked
@@ -90,8 +89,6 @@ def test_a_channel_that_got_its_answers_is_handed_over_and_one_that_broke_is_not
         assert fresh is not asked
         assert fresh.is_open
         assert transport.channel() not in (asked, fresh)
-    finally:
-        transport.close()
 
 
 @pytest.mark.parametrize("safe", [True, False], ids=["safe", "fast"])
@@ -99,7 +96,7 @@ def test_a_client_has_two_channels_however_much_it_calls(url, service, node, saf
     server = RpcServer(service, url=url)
     server.method("echo")(lambda value: value)
     with server, RpcClient(service, url=url, safe=safe) as client:
-        port = client._link._standing.transport._connection.socket.getsockname()[1]
+        port = port_of(client)
         for number in range(20):
             assert client.call("echo", number) == number
 
@@ -129,7 +126,8 @@ def test_a_dial_ends_with_the_news_and_not_with_a_look(url):
     took = []
     for _ in range(10):
         start = time.monotonic()
-        dialled(url).close()
+        with dialled(url):
+            pass
         took.append(time.monotonic() - start)
     assert min(took) < news._AT_LEAST * 0.8
 
